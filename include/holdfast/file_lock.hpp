@@ -70,10 +70,6 @@ class FileLock {
   [[nodiscard]] bool try_lock_for(std::chrono::duration<Rep, Period> time) {
     return try_lock_until(Deadline{time});
   }
-  template <class Clock, class Duration>
-  [[nodiscard]] bool try_lock_until(std::chrono::time_point<Clock, Duration> time) {
-    return try_lock_until(Deadline{time});
-  }
 
   /// Gives the lock back; any thread may. false: an operator broke it meanwhile; a later owner is left alone.
   /// Throws Error, and stays the owner, if the file system has become read-only or broken, and if it is not held
