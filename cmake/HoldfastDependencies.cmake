@@ -1,0 +1,61 @@
+# What holdfast needs: a target the parent project has already, else the system's package, else the pinned version.
+include_guard(GLOBAL)
+include(FetchContent)
+find_package(Threads REQUIRED)
+
+# holdfast_dependency(<package> TARGET <target> VERSION <at least> URL <url> SHA256 <hash> [OPTIONS <NAME=value>...])
+# Afterwards <target> exists. What is fetched is built without our warnings as errors, and is not installed.
+macro(holdfast_dependency package)
+  cmake_parse_arguments(holdfast_dependency "" "TARGET;VERSION;URL;SHA256" "OPTIONS" ${ARGN})
+  if(NOT TARGET ${holdfast_dependency_TARGET})
+    foreach(holdfast_option IN LISTS holdfast_dependency_OPTIONS)
+      string(REPLACE "=" ";" holdfast_option ${holdfast_option})
+      list(GET holdfast_option 0 holdfast_option_name)
+      list(GET holdfast_option 1 holdfast_option_value)
+      set(${holdfast_option_name} ${holdfast_option_value} CACHE BOOL "holdfast's choice for a fetched ${package}")
+    endforeach()
+    FetchContent_Declare(${package}
+      URL ${holdfast_dependency_URL} URL_HASH SHA256=${holdfast_dependency_SHA256}
+      DOWNLOAD_EXTRACT_TIMESTAMP ON SYSTEM
+      FIND_PACKAGE_ARGS ${holdfast_dependency_VERSION})
+    set(holdfast_warning_as_error ${CMAKE_COMPILE_WARNING_AS_ERROR})
+    set(CMAKE_COMPILE_WARNING_AS_ERROR OFF)
+    FetchContent_MakeAvailable(${package})
+    set(CMAKE_COMPILE_WARNING_AS_ERROR ${holdfast_warning_as_error})
+  endif()
+endmacro()
+
+holdfast_dependency(fmt TARGET fmt::fmt VERSION 9
+  URL https://github.com/fmtlib/fmt/archive/refs/tags/9.1.0.tar.gz
+  SHA256 5dea48d1fcddc3ec571ce2058e13910a0d4a6bab4cc09a809d8b1dd1c88ae6f2)
+if(HOLDFAST_BUILD_TESTING)
+  holdfast_dependency(GTest TARGET GTest::gtest VERSION 1.12
+    URL https://github.com/google/googletest/archive/refs/tags/release-1.12.1.tar.gz
+    SHA256 81964fe578e9bd7c94dfdb09c8e4d6e6759e19967e397dbea48d1c10e45d0df2
+    OPTIONS INSTALL_GTEST=OFF)
+endif()
+if(HOLDFAST_BUILD_BENCHMARKS)
+  holdfast_dependency(benchmark TARGET benchmark::benchmark VERSION 1.7
+    URL https://github.com/google/benchmark/archive/refs/tags/v1.7.1.tar.gz
+    SHA256 6430e4092653380d9dc4ccb45a1e2dc9259d581f4866dc0759713126056bc1d7
+    OPTIONS BENCHMARK_ENABLE_TESTING=OFF BENCHMARK_ENABLE_INSTALL=OFF BENCHMARK_ENABLE_WERROR=OFF)
+endif()
+if(HOLDFAST_BUILD_TOOL)
+  holdfast_dependency(CLI11 TARGET CLI11::CLI11 VERSION 2.1
+    URL https://github.com/CLIUtils/CLI11/archive/refs/tags/v2.1.2.tar.gz
+    SHA256 26291377e892ba0e5b4972cdfd4a2ab3bf53af8dac1f4ea8fe0d1376b625c8cb
+    OPTIONS CLI11_BUILD_TESTS=OFF CLI11_BUILD_EXAMPLES=OFF CLI11_BUILD_DOCS=OFF CLI11_INSTALL=OFF)
+  holdfast_dependency(nlohmann_json TARGET nlohmann_json::nlohmann_json VERSION 3.11
+    URL https://github.com/nlohmann/json/archive/refs/tags/v3.11.2.tar.gz
+    SHA256 d69f9deb6a75e2580465c6c4c5111b89c4dc2fa94e3a85fcd2ffcd9a143d9273
+    OPTIONS JSON_BuildTests=OFF JSON_Install=OFF)
+endif()
+
+# fmt is used in sources only. A library that is found is named to whoever links the archive; one that is built along
+# is compiled into it, header-only, so that an installed holdfast does not point into a build tree.
+get_target_property(holdfast_fmt_imported fmt::fmt IMPORTED)
+if(holdfast_fmt_imported)
+  set(holdfast_fmt fmt::fmt)
+else()
+  set(holdfast_fmt $<BUILD_INTERFACE:fmt::fmt-header-only>)
+endif()

@@ -1,0 +1,2 @@
+# What is installed, and how find_package and pkg-config find it.
+include(GNUInstallDirs)
