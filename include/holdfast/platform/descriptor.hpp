@@ -22,6 +22,7 @@ class Descriptor {
 
   [[nodiscard]] explicit operator bool() const noexcept { return number_ >= 0; }
   [[nodiscard]] int number() const noexcept { return number_; }
+  [[nodiscard]] int release() noexcept { return std::exchange(number_, -1); }  ///< Somebody else closes it.
   void close() noexcept {
     if (number_ >= 0) close_descriptor(std::exchange(number_, -1));
   }
