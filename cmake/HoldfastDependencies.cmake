@@ -4,31 +4,43 @@ include(FetchContent)
 find_package(Threads REQUIRED)
 
 # holdfast_dependency(<package> TARGET <target> VERSION <at least> URL <url> SHA256 <hash> [OPTIONS <NAME=value>...])
-# Afterwards <target> exists. What is fetched is built without our warnings as errors, and is not installed.
-macro(holdfast_dependency package)
-  cmake_parse_arguments(holdfast_dependency "" "TARGET;VERSION;URL;SHA256" "OPTIONS" ${ARGN})
-  if(NOT TARGET ${holdfast_dependency_TARGET})
-    foreach(holdfast_option IN LISTS holdfast_dependency_OPTIONS)
-      string(REPLACE "=" ";" holdfast_option ${holdfast_option})
-      list(GET holdfast_option 0 holdfast_option_name)
-      list(GET holdfast_option 1 holdfast_option_value)
-      set(${holdfast_option_name} ${holdfast_option_value} CACHE BOOL "holdfast's choice for a fetched ${package}")
-    endforeach()
-    FetchContent_Declare(${package}
-      URL ${holdfast_dependency_URL} URL_HASH SHA256=${holdfast_dependency_SHA256}
-      DOWNLOAD_EXTRACT_TIMESTAMP ON SYSTEM
-      FIND_PACKAGE_ARGS ${holdfast_dependency_VERSION})
-    set(holdfast_warning_as_error ${CMAKE_COMPILE_WARNING_AS_ERROR})
-    set(CMAKE_COMPILE_WARNING_AS_ERROR OFF)
-    FetchContent_MakeAvailable(${package})
-    set(CMAKE_COMPILE_WARNING_AS_ERROR ${holdfast_warning_as_error})
+# Afterwards <target> exists. What is fetched is built without our warnings as errors, and is not installed. Nothing is
+# written to the cache, so that a parent project's own use of the same package is left as it is.
+function(holdfast_dependency package)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TARGET;VERSION;URL;SHA256" "OPTIONS")
+  if(NOT TARGET ${arg_TARGET})
+    find_package(${package} ${arg_VERSION} QUIET GLOBAL)
   endif()
-endmacro()
+  if(NOT TARGET ${arg_TARGET})
+    message(STATUS "holdfast: no package ${package} ${arg_VERSION} here, using ${arg_URL}")
+    set(CMAKE_POLICY_DEFAULT_CMP0077 NEW)  # its option() calls take what is set here
+    set(CMAKE_COMPILE_WARNING_AS_ERROR OFF)
+    foreach(option IN LISTS arg_OPTIONS)
+      string(REGEX MATCH "^(.*)=(.*)$" option ${option})
+      set(${CMAKE_MATCH_1} ${CMAKE_MATCH_2})
+    endforeach()
+    FetchContent_Declare(${package} URL ${arg_URL} URL_HASH SHA256=${arg_SHA256} DOWNLOAD_EXTRACT_TIMESTAMP ON SYSTEM)
+    FetchContent_MakeAvailable(${package})
+  endif()
+endfunction()
 
 holdfast_dependency(fmt TARGET fmt::fmt VERSION 9
   URL https://github.com/fmtlib/fmt/archive/refs/tags/9.1.0.tar.gz
-  SHA256 5dea48d1fcddc3ec571ce2058e13910a0d4a6bab4cc09a809d8b1dd1c88ae6f2)
-if(HOLDFAST_BUILD_TESTING)
+  SHA256 5dea48d1fcddc3ec571ce2058e13910a0d4a6bab4cc09a809d8b1dd1c88ae6f2
+  OPTIONS FMT_INSTALL=OFF)
+# A parent project that did not ask for the harness gets it where GoogleTest is at hand, and no download for it.
+set(holdfast_build_testing ON)
+if(HOLDFAST_BUILD_TESTING STREQUAL "AUTO" AND NOT PROJECT_IS_TOP_LEVEL AND NOT HOLDFAST_BUILD_TESTS)
+  if(NOT TARGET GTest::gtest)
+    find_package(GTest 1.12 QUIET GLOBAL)
+  endif()
+  if(NOT TARGET GTest::gtest)
+    set(holdfast_build_testing OFF)
+  endif()
+elseif(NOT HOLDFAST_BUILD_TESTING AND NOT HOLDFAST_BUILD_TESTING STREQUAL "AUTO" AND NOT HOLDFAST_BUILD_TESTS)
+  set(holdfast_build_testing OFF)
+endif()
+if(holdfast_build_testing)
   holdfast_dependency(GTest TARGET GTest::gtest VERSION 1.12
     URL https://github.com/google/googletest/archive/refs/tags/release-1.12.1.tar.gz
     SHA256 81964fe578e9bd7c94dfdb09c8e4d6e6759e19967e397dbea48d1c10e45d0df2
