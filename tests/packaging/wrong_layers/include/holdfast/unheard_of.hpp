@@ -1,0 +1,1 @@
+// Not holdfast: a header without a layer, which check_layers.cmake must object to.
