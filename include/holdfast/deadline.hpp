@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 #include <chrono>
+#include <type_traits>
 
 namespace holdfast {
 /// A point on the monotonic clock, fixed when it is made, or never. Steps of the wall clock do not move it; time the
@@ -15,13 +16,13 @@ class Deadline {
 
   /// That long from now; a negative duration has passed already, one beyond the clock's range means never.
   template <class Rep, class Period>
-  Deadline(std::chrono::duration<Rep, Period> from_now) : at_{sum(Clock::now(), from_now)} {}  // NOLINT(*-explicit-*)
+  Deadline(std::chrono::duration<Rep, Period> from_now)  // NOLINT(*-explicit-*)
+      : at_{sum(Clock::now(), from_now, Seconds{from_now})} {}
 
   /// At that time. Times of other clocks are converted once, here.
   template <class OtherClock, class Duration>
   Deadline(std::chrono::time_point<OtherClock, Duration> at)  // NOLINT(*-explicit-*)
-      : at_{std::is_same_v<OtherClock, Clock> ? sum(Clock::time_point{}, at.time_since_epoch())
-                                              : sum(Clock::now(), at - OtherClock::now())} {}
+      : at_{converted(at)} {}
 
   [[nodiscard]] constexpr bool is_never() const noexcept { return at_ == Clock::time_point::max(); }
   [[nodiscard]] constexpr Clock::time_point time() const noexcept { return at_; }
@@ -34,17 +35,34 @@ class Deadline {
   }
 
  private:
+  using Seconds = std::chrono::duration<double>;
   struct Exactly {};
   constexpr Deadline(Clock::time_point at, Exactly) noexcept : at_{at} {}
 
-  /// Compared in floating point, because the exact sum may not fit any integer; within a day of the limit means never.
+  /// base + d, where d is about that many seconds. Compared in floating point, because the exact sum may fit no integer;
+  /// within a day of the limit means never. What is no number has passed.
   template <class Rep, class Period>
-  static Clock::time_point sum(Clock::time_point base, std::chrono::duration<Rep, Period> d) {
-    using Seconds = std::chrono::duration<double>;
+  static Clock::time_point sum(Clock::time_point base, std::chrono::duration<Rep, Period> d, Seconds about) {
     constexpr Seconds day{86400};
-    if (Seconds{d} >= Seconds{Clock::time_point::max() - base} - day) return Clock::time_point::max();
-    if (Seconds{d} <= -Seconds{base.time_since_epoch()} - day) return Clock::time_point{};
+    if (about >= Seconds{Clock::time_point::max() - base} - day) return Clock::time_point::max();
+    if (!(about > -Seconds{base.time_since_epoch()} - day)) return Clock::time_point{};
     return base + std::chrono::ceil<Clock::duration>(d);
+  }
+
+  template <class OtherClock, class Duration>
+  static Clock::time_point converted(std::chrono::time_point<OtherClock, Duration> at) {
+    const Seconds since_epoch{at.time_since_epoch()};
+    if constexpr (std::is_same_v<OtherClock, Clock>) {
+      return sum(Clock::time_point{}, at.time_since_epoch(), since_epoch);
+    } else {
+      const auto there = OtherClock::now().time_since_epoch();
+      const auto here = Clock::now();
+      const Seconds about = since_epoch - Seconds{there};
+      if (about >= Seconds{Clock::time_point::max() - here}) return Clock::time_point::max();
+      if (!(about > -Seconds{here.time_since_epoch()}))
+        return Clock::time_point{};  // the difference may not fit either
+      return sum(here, at.time_since_epoch() - there, about);
+    }
   }
 
   Clock::time_point at_;

@@ -26,12 +26,17 @@ enum class errc {
 class Error : public std::system_error {
  public:
   /// Composes "cannot <operation> '<subject>': <reason> (<remedy>)". An empty reason becomes the code's own message.
+  /// The subject is escaped where a terminal or a log would be confused by it; reason and remedy are taken as they are.
   Error(std::error_code code, std::string_view operation, std::string_view subject, std::string_view reason = {},
         std::string_view remedy = {}, std::shared_ptr<const ProcessIdentity> holder = nullptr);
 
-  [[nodiscard]] const char* what() const noexcept override;               ///< Operation, subject, reason, remedy.
-  [[nodiscard]] std::string_view subject() const noexcept;                ///< The path, segment or program it was about.
-  [[nodiscard]] const ProcessIdentity* holder() const noexcept;           ///< Who is in the way, if known.
+  Error(const Error&) noexcept = default;  // none of its own for moving: what is caught always has its text
+  Error& operator=(const Error&) noexcept = default;
+  ~Error() override = default;
+
+  [[nodiscard]] const char* what() const noexcept override;      ///< Operation, subject, reason, remedy.
+  [[nodiscard]] std::string_view subject() const noexcept;       ///< The path, segment or program it was about.
+  [[nodiscard]] const ProcessIdentity* holder() const noexcept;  ///< Who is in the way, if known.
 
  private:
   struct Text {

@@ -15,10 +15,10 @@ enum class LockOutcome { clean, owner_died };
 
 /// A snapshot for people and tools: it may be out of date when it is read.
 struct Holder {
-  std::optional<ProcessIdentity> owner;             ///< Empty: a lock that holdfast did not make, for example a plain mkdir.
-  Liveness liveness = Liveness::unknown;            ///< dead: the next one who asks gets the lock.
-  std::chrono::system_clock::time_point since{};    ///< By the file system's clock.
-  std::vector<ProcessIdentity> queue{};             ///< Who waits, in order. Without fairness nobody is listed.
+  std::optional<ProcessIdentity> owner;   ///< Empty: a lock that holdfast did not make, for example a plain mkdir.
+  Liveness liveness = Liveness::unknown;  ///< dead: the next one who asks gets the lock.
+  std::chrono::system_clock::time_point since{};  ///< By the file system's clock.
+  std::vector<ProcessIdentity> queue{};           ///< Who waits, in order. Without fairness nobody is listed.
 };
 
 [[nodiscard]] std::string_view to_string(LockOutcome outcome) noexcept;

@@ -1,0 +1,62 @@
+#include <holdfast/error.hpp>
+
+#include <type_traits>
+#include <utility>
+
+#include "text.hpp"
+
+namespace holdfast {
+static_assert(std::is_nothrow_copy_constructible_v<Error> && std::is_nothrow_copy_assignable_v<Error>);
+
+namespace {
+class Category final : public std::error_category {
+ public:
+  [[nodiscard]] const char* name() const noexcept override { return "holdfast"; }
+  [[nodiscard]] std::string message(int value) const override {
+    switch (static_cast<errc>(value)) {
+      case errc::foreign:
+        return "what bears this name was not made by holdfast";
+      case errc::corrupt:
+        return "it contradicts itself";
+      case errc::other_host:
+        return "its owner runs under another kernel and cannot be judged from here";
+      case errc::broken:
+        return "it was broken while it was held";
+    }
+    return "unknown error " + std::to_string(value);
+  }
+};
+
+[[gnu::cold]] std::string compose(const std::error_code& code, std::string_view operation, std::string_view subject,
+                                  std::string_view reason, std::string_view remedy) {
+  std::string what{"cannot "};
+  what += operation;
+  if (!subject.empty()) what.append(" '").append(text::escaped(subject)).append("'");
+  what += ": ";
+  if (reason.empty())
+    what += code.message();
+  else
+    what += reason;
+  if (!remedy.empty()) what.append(" (").append(remedy).append(")");
+  return what;
+}
+}  // namespace
+
+const std::error_category& category() noexcept {
+  static const Category the_category;
+  return the_category;
+}
+
+std::error_code make_error_code(errc code) noexcept { return {static_cast<int>(code), category()}; }
+
+[[gnu::cold]] Error::Error(std::error_code code, std::string_view operation, std::string_view subject,
+                           std::string_view reason, std::string_view remedy,
+                           std::shared_ptr<const ProcessIdentity> holder)
+    : std::system_error{code},
+      text_{std::make_shared<const Text>(
+          Text{compose(code, operation, subject, reason, remedy), std::string{subject}, std::move(holder)})} {}
+
+const char* Error::what() const noexcept { return text_->what.c_str(); }
+std::string_view Error::subject() const noexcept { return text_->subject; }
+const ProcessIdentity* Error::holder() const noexcept { return text_->holder.get(); }
+}  // namespace holdfast
