@@ -84,7 +84,9 @@ need_library CLI11          libcli11-dev       cli11-devel         cli11        
 need_library nlohmann-json  nlohmann-json3-dev json-devel          nlohmann-json  nlohmann-json       nlohmann-json
 if [ $ci = yes ]; then
   need_command g++          g++                gcc-c++             gcc            g++                 -
-  need_command clang++-19   clang-19           clang               clang          clang               -
+  if [ $manager = apt-get ] || ! has clang++; then
+    need_command clang++-19 clang-19           clang               clang          clang               -
+  fi
   need_command clang-format-14 clang-format-14 clang-tools-extra   clang          clang-extra-tools   clang-format
   need_library benchmark    libbenchmark-dev   google-benchmark-devel benchmark   benchmark-dev       google-benchmark
   need_command ccache       ccache             ccache              ccache         ccache              ccache
