@@ -9,7 +9,7 @@ find_package(Threads REQUIRED)
 function(holdfast_dependency package)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "TARGET;VERSION;URL;SHA256" "OPTIONS")
   if(NOT TARGET ${arg_TARGET})
-    find_package(${package} ${arg_VERSION} QUIET GLOBAL)
+    find_package(${package} ${arg_VERSION} QUIET)
   endif()
   if(NOT TARGET ${arg_TARGET})
     message(STATUS "holdfast: no package ${package} ${arg_VERSION} here, using ${arg_URL}")
@@ -28,19 +28,7 @@ holdfast_dependency(fmt TARGET fmt::fmt VERSION 9
   URL https://github.com/fmtlib/fmt/archive/refs/tags/9.1.0.tar.gz
   SHA256 5dea48d1fcddc3ec571ce2058e13910a0d4a6bab4cc09a809d8b1dd1c88ae6f2
   OPTIONS FMT_INSTALL=OFF)
-# A parent project that did not ask for the harness gets it where GoogleTest is at hand, and no download for it.
-set(holdfast_build_testing ON)
-if(HOLDFAST_BUILD_TESTING STREQUAL "AUTO" AND NOT PROJECT_IS_TOP_LEVEL AND NOT HOLDFAST_BUILD_TESTS)
-  if(NOT TARGET GTest::gtest)
-    find_package(GTest 1.12 QUIET GLOBAL)
-  endif()
-  if(NOT TARGET GTest::gtest)
-    set(holdfast_build_testing OFF)
-  endif()
-elseif(NOT HOLDFAST_BUILD_TESTING AND NOT HOLDFAST_BUILD_TESTING STREQUAL "AUTO" AND NOT HOLDFAST_BUILD_TESTS)
-  set(holdfast_build_testing OFF)
-endif()
-if(holdfast_build_testing)
+if(HOLDFAST_BUILD_TESTS OR HOLDFAST_BUILD_EXAMPLES)
   holdfast_dependency(GTest TARGET GTest::gtest VERSION 1.12
     URL https://github.com/google/googletest/archive/refs/tags/release-1.12.1.tar.gz
     SHA256 81964fe578e9bd7c94dfdb09c8e4d6e6759e19967e397dbea48d1c10e45d0df2

@@ -5,7 +5,7 @@ include(GoogleTest)
 # holdfast_add_process_test(<name> SOURCES <file>... [WORKERS <file>...] [LIBRARIES <target>...]
 #                           [LABEL <label>] [TIMEOUT <seconds>] [RUN_SERIAL])
 #
-# SOURCES    the GoogleTest program <name>; main() comes with it
+# SOURCES    the GoogleTest program <name>; main() comes with it. GoogleTest is the project's own, else find_package's.
 # WORKERS    one executable per file, named like the file. Each is known to <name> by a macro that is its path as a
 #            string literal: file_lock_worker.cpp is FILE_LOCK_WORKER. Several tests may name the same worker.
 # LIBRARIES  linked to <name> and to its workers, after holdfast::testing
@@ -17,12 +17,15 @@ function(holdfast_add_process_test name)
   if(arg_UNPARSED_ARGUMENTS OR NOT arg_SOURCES)
     message(FATAL_ERROR "holdfast_add_process_test(${name}): SOURCES missing, or not understood: ${arg_UNPARSED_ARGUMENTS}")
   endif()
+  if(NOT TARGET GTest::gtest_main)
+    find_package(GTest 1.12 REQUIRED)
+  endif()
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 60)
   endif()
 
   add_executable(${name} ${arg_SOURCES})
-  target_link_libraries(${name} PRIVATE holdfast::testing holdfast::holdfast ${arg_LIBRARIES} GTest::gtest_main)
+  target_link_libraries(${name} PRIVATE holdfast::testing ${arg_LIBRARIES} GTest::gtest_main)
 
   foreach(source IN LISTS arg_WORKERS)
     cmake_path(ABSOLUTE_PATH source NORMALIZE)
@@ -35,7 +38,7 @@ function(holdfast_add_process_test name)
     if(NOT known STREQUAL source)
       message(FATAL_ERROR "holdfast_add_process_test(${name}): there is a target ${worker} already, and it is not ${source}")
     endif()
-    target_link_libraries(${worker} PRIVATE holdfast::testing holdfast::holdfast ${arg_LIBRARIES})
+    target_link_libraries(${worker} PRIVATE holdfast::testing ${arg_LIBRARIES})
     string(MAKE_C_IDENTIFIER ${worker} macro)
     string(TOUPPER ${macro} macro)
     target_compile_definitions(${name} PRIVATE ${macro}="$<TARGET_FILE:${worker}>")
