@@ -36,6 +36,7 @@ class Deadline {
 
  private:
   using Seconds = std::chrono::duration<double>;
+  static constexpr Seconds day{86400};
   struct Exactly {};
   constexpr Deadline(Clock::time_point at, Exactly) noexcept : at_{at} {}
 
@@ -43,7 +44,6 @@ class Deadline {
   /// within a day of the limit means never. What is no number has passed.
   template <class Rep, class Period>
   static Clock::time_point sum(Clock::time_point base, std::chrono::duration<Rep, Period> d, Seconds about) {
-    constexpr Seconds day{86400};
     if (about >= Seconds{Clock::time_point::max() - base} - day) return Clock::time_point::max();
     if (!(about > -Seconds{base.time_since_epoch()} - day)) return Clock::time_point{};
     return base + std::chrono::ceil<Clock::duration>(d);
@@ -55,12 +55,14 @@ class Deadline {
     if constexpr (std::is_same_v<OtherClock, Clock>) {
       return sum(Clock::time_point{}, at.time_since_epoch(), since_epoch);
     } else {
+      using Common = std::common_type_t<Duration, typename OtherClock::duration>;
       const auto there = OtherClock::now().time_since_epoch();
       const auto here = Clock::now();
       const Seconds about = since_epoch - Seconds{there};
-      if (about >= Seconds{Clock::time_point::max() - here}) return Clock::time_point::max();
-      if (!(about > -Seconds{here.time_since_epoch()}))
-        return Clock::time_point{};  // the difference may not fit either
+      // First what could not even be subtracted.
+      if (about >= Seconds{Clock::time_point::max() - here} || since_epoch >= Seconds{Common::max()} - day)
+        return Clock::time_point::max();
+      if (!(about > -Seconds{here.time_since_epoch()})) return Clock::time_point{};
       return sum(here, at.time_since_epoch() - there, about);
     }
   }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <system_error>
 
 #include <holdfast/deadline.hpp>
 #include <holdfast/error.hpp>
@@ -22,7 +23,7 @@ enum class Sharing {
 };
 
 struct FileLockOptions {
-  bool fair = true;                 ///< In order of arrival. false: whoever comes when it is free; others may wait long.
+  bool fair = true;  ///< In order of arrival. false: whoever comes when it is free; others may wait long.
   Sharing sharing = Sharing::user;  ///< All who use one lock have to choose the same.
 };
 
@@ -57,12 +58,12 @@ class FileLock {
   explicit FileLock(const std::filesystem::path& resource, FileLockOptions options = {});
   FileLock(FileLock&& other) noexcept;             ///< The lock, if held, moves along; not while a guard refers to it.
   FileLock& operator=(FileLock&& other) noexcept;  ///< Releases what this object held before.
-  ~FileLock();                                     ///< Releases if held, removes its private directory. Never throws.
+  ~FileLock();                                     ///< Releases if held, removes its private directory.
 
   /// Waits without limit. Throws Error (errc::other_host) where the end of the wait could never be observed: the owner
   /// runs under another kernel. The calls below wait for such an owner, too.
   LockOutcome lock();
-  [[nodiscard]] bool try_lock();  ///< Does not wait, and does not pass those who do.
+  [[nodiscard]] bool try_lock();                         ///< Does not wait, and does not pass those who do.
   [[nodiscard]] bool try_lock_until(Deadline deadline);  ///< After the deadline it still takes what is free.
   /// Ends at a stop request as well, and takes nothing then.
   [[nodiscard]] bool try_lock_until(const std::stop_token& stop, Deadline deadline = Deadline::never());
@@ -71,10 +72,12 @@ class FileLock {
     return try_lock_until(Deadline{time});
   }
 
-  /// Gives the lock back; any thread may. false: an operator broke it meanwhile; a later owner is left alone.
-  /// Throws Error, and stays the owner, if the file system has become read-only or broken, and if it is not held
-  /// (std::errc::operation_not_permitted).
-  bool unlock();
+  /// Gives the lock back; any thread may. false: there was nothing to give back, because an operator broke the lock
+  /// (a later owner is left alone) or because this is a forked child; or the file system refused, being read-only or
+  /// out of order, and owns_lock() still says true: call it again. Synchronizes with the next lock() in this process.
+  bool unlock() noexcept;
+  /// The same, with the reason: errc::broken, std::errc::operation_not_permitted if not held, or the file system's.
+  bool unlock(std::error_code& why) noexcept;
 
   [[nodiscard]] bool owns_lock() const noexcept;                        ///< Held through this object.
   [[nodiscard]] LockOutcome outcome() const noexcept;                   ///< For the owner; clean if not held.

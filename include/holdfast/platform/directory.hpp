@@ -35,7 +35,7 @@ struct Node {
 
 /// Opens a directory to work in, by a path of any length, following links. at: where a relative path begins, -1: here.
 [[nodiscard]] Opened open_path(int at, std::string_view path);
-[[nodiscard]] Opened open_directory(int at, const char* name);             ///< For list() and names in it.
+[[nodiscard]] Opened open_directory(int at, const char* name);                     ///< For list() and names in it.
 [[nodiscard]] std::errc read_link(int at, const char* name, std::string& target);  ///< invalid_argument: not a link
 [[nodiscard]] std::errc list(int directory, std::vector<std::string>& names);      ///< Without "." and "..".
 
@@ -47,8 +47,9 @@ struct Node {
 /// A channel shows its readers that its last writer is gone (a FIFO; a plain file where the file system has none).
 [[nodiscard]] std::errc make_channel(int at, const char* name, std::uint32_t mode);  ///< mode less the umask
 [[nodiscard]] std::errc set_mode(int at, const char* name, std::uint32_t mode);
-[[nodiscard]] Opened open_to_own(int at, const char* name);   ///< Read and write: while it is open, readers see a writer.
-[[nodiscard]] Opened open_to_watch(int at, const char* name); ///< Read only; a watcher is never taken for a writer.
+[[nodiscard]] Opened open_to_own(int at,
+                                 const char* name);  ///< Read and write: while it is open, readers see a writer.
+[[nodiscard]] Opened open_to_watch(int at, const char* name);  ///< Read only; a watcher is never taken for a writer.
 /// True if no writer has it open. Drains what a stranger may have written.
 [[nodiscard]] bool has_no_writer(int channel);
 /// The kernel's own lock, freed when the last copy of this descriptor is closed: done, or resource_unavailable_try_again.

@@ -193,8 +193,10 @@ bool belongs_to_one_kernel(int directory) {
     case OVERLAYFS_SUPER_MAGIC:  // its upper layer cannot be a network file system
     case f2fs:
     case zfs:
-    case bcachefs: return true;
-    default: return false;
+    case bcachefs:
+      return true;
+    default:
+      return false;
   }
 }
 

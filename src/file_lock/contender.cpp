@@ -1,0 +1,664 @@
+#include "file_lock/contender.hpp"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+namespace holdfast::detail {
+namespace {
+using platform::done;
+using std::chrono::nanoseconds;
+
+constexpr nanoseconds first_interval = std::chrono::milliseconds{1}, last_interval = std::chrono::milliseconds{100},
+                      stranger_interval = std::chrono::milliseconds{50},
+                      watched_stranger_interval = std::chrono::seconds{1};
+
+bool is_missing(std::errc why) noexcept { return why == std::errc::no_such_file_or_directory; }
+bool is_forbidden(std::errc why) noexcept {
+  return why == std::errc::permission_denied || why == std::errc::operation_not_permitted;
+}
+nanoseconds jittered(nanoseconds interval) noexcept {
+  const auto spread = static_cast<std::uint64_t>(interval.count());
+  const auto now = static_cast<std::uint64_t>(Deadline::Clock::now().time_since_epoch().count());
+  return nanoseconds{static_cast<std::int64_t>(spread / 2 + (now * 0x9E3779B97F4A7C15U >> 20U) % (spread / 2 + 1))};
+}
+}  // namespace
+
+// --- Patience -------------------------------------------------------------------------------------------------------
+
+int Patience::stop_number() {
+  if (stop_ == nullptr || !stop_->stop_possible()) return -1;
+  if (!signal_) signal_.emplace(*stop_);
+  return signal_->number();
+}
+
+platform::Woken Patience::sleep(int watched) { return platform::wait_for(watched, stop_number(), deadline_); }
+
+platform::Woken Patience::sleep(int watched, nanoseconds interval) {
+  const Deadline until{std::min(deadline_.time(), Deadline{jittered(interval)}.time())};
+  const auto woken = platform::wait_for(watched, stop_number(), until);
+  return woken == platform::Woken::deadline && !deadline_.passed() ? platform::Woken::event : woken;
+}
+
+// --- Errors ---------------------------------------------------------------------------------------------------------
+
+Error Contender::failure(std::errc why, std::string_view what) const {
+  std::string reason, remedy;
+  switch (why) {
+    case std::errc::permission_denied:
+    case std::errc::operation_not_permitted:
+      reason = "no permission to make or move entries in its directory";
+      remedy = "the user of this process needs write and search permission there";
+      break;
+    case std::errc::read_only_file_system:
+      remedy = "a lock needs a directory that can be written to";
+      break;
+    case std::errc::no_space_on_device:
+      if (platform::has_free_inodes(path_.parent())) break;
+      reason = "no inodes left on the file system";
+      remedy = "remove files there: the number of files is exhausted, not the space";
+      break;
+    case std::errc::too_many_files_open:
+      remedy = "a lock in use needs up to six descriptors: raise the limit (ulimit -n) or close some";
+      break;
+    case std::errc::no_such_file_or_directory:
+      reason = "its directory has been removed";
+      remedy = "make a new FileLock once the directory is there again";
+      break;
+    default:
+      break;
+  }
+  return Error{std::make_error_code(why), what, path_.shown(), reason, remedy};
+}
+
+void Contender::fail_foreign() const {
+  throw Error{errc::foreign, "lock", path_.shown(), "what bears the lock's name is not a directory",
+              "a lock is a directory: move the file or link away if no program needs it there"};
+}
+
+void Contender::fail_unshared(int at, const char* name) const {
+  platform::Node node;
+  const bool known = platform::look(at, name, node) == done;
+  throw Error{std::make_error_code(std::errc::permission_denied), "lock", path_.shown(),
+              "it belongs to user id " + (known ? std::to_string(node.owner) : std::string{"(unknown)"}) +
+                  ", who does not share it with this process's user",
+              "all programs that use this lock have to choose Sharing::group or Sharing::everyone"};
+}
+
+void Contender::fail_other_kernel(const ProcessIdentity& owner) const {
+  throw Error{
+      errc::other_host,
+      "lock",
+      path_.shown(),
+      "its owner, " + to_string(owner) + ", runs under another kernel, so that its death could not be noticed here",
+      "wait for it with try_lock_until; if that host or process is gone for good, remove the directory",
+      std::make_shared<const ProcessIdentity>(owner)};
+}
+
+// --- Names and modes ------------------------------------------------------------------------------------------------
+
+std::uint32_t Contender::directory_mode() const noexcept {
+  return options_.sharing == Sharing::user ? 0700U : options_.sharing == Sharing::group ? 0770U : 0777U;
+}
+std::uint32_t Contender::channel_mode() const noexcept {
+  return options_.sharing == Sharing::user ? 0600U : options_.sharing == Sharing::group ? 0660U : 0666U;
+}
+
+/// Corrects what the umask took away; a setgid bit that came from the directory stays.
+std::errc Contender::set_mode(const char* name, std::uint32_t mode) const {
+  platform::Node node;
+  if (const auto why = platform::look(path_.parent(), name, node); why != done) return why;
+  constexpr std::uint32_t setgid = 02000;
+  const std::uint32_t wanted = mode | (node.mode & setgid);
+  return node.mode == wanted ? done : platform::set_mode(path_.parent(), name, wanted);
+}
+
+void Contender::join_side_name(NameBuffer& name, std::string_view suffix) const noexcept {
+  const auto digits = hex(next_name_number());
+  name.join({path_.side_prefix(), {digits.data(), digits.size()}, ".", identity_.view(), suffix});
+}
+
+// --- P: prepare -----------------------------------------------------------------------------------------------------
+
+void Contender::prepare() {
+  if (prepared_) return;
+  identity_.join({ProcessIdentity::self().encode()});
+  sweep();
+  make_private_directory();
+  if (options_.fair && !has_ticket_) make_ticket();
+}
+
+void Contender::make_private_directory() {
+  for (;;) {
+    join_side_name(home_, private_suffix);
+    auto why = platform::make_directory(path_.parent(), home_.c_str(), directory_mode());
+    if (why == std::errc::file_exists) continue;
+    if (why != done) fail(why, "lock");
+    why = set_mode(home_.c_str(), directory_mode());
+    if (why == done) why = home_life_.open([&] { return platform::open_directory(path_.parent(), home_.c_str()); });
+    if (why == done && platform::try_kernel_lock(home_life_.number()) == std::errc::resource_unavailable_try_again)
+      continue;  // a sweeper in another PID namespace was quicker, and removes it
+    if (why == done) {
+      prepared_ = true;
+      make_mark();
+      return;
+    }
+    home_life_.close();
+    platform::remove_directory(path_.parent(), home_.c_str());
+    if (!is_missing(why)) fail(why, "lock");
+    if (platform::look(path_.parent(), ".") != done) fail(why, "lock");
+  }
+}
+
+void Contender::make_mark() {
+  const auto digits = hex(next_name_number());
+  mark_.join({owned_prefix, {digits.data(), digits.size()}, ".", identity_.view()});
+  lock_mark_.join({path_.lock(), "/", mark_.view()});
+  NameBuffer home_mark;
+  home_mark.join({home_.view(), "/", mark_.view()});
+  auto why = platform::make_channel(path_.parent(), home_mark.c_str(), channel_mode());
+  if (why == done) why = set_mode(home_mark.c_str(), channel_mode());
+  if (why == done) return;
+  const Error error = failure(why, "lock");  // before the inodes of what is removed are free again
+  clean_up();
+  throw error;
+}
+
+/// R1: a name belongs to one inode for ever, so what somebody may still look at is never used again.
+void Contender::renew_mark() {
+  proof_.close();
+  platform::remove_file(home_life_.number(), mark_.c_str());
+  make_mark();
+}
+
+void Contender::make_ticket() {
+  join_side_name(ticket_, idle_ticket_suffix);
+  auto why = platform::make_channel(path_.parent(), ticket_.c_str(), channel_mode());
+  if (why == done) why = set_mode(ticket_.c_str(), channel_mode());
+  if (why == done) why = ticket_life_.open([&] { return platform::open_to_own(path_.parent(), ticket_.c_str()); });
+  has_ticket_ = why == done;
+  if (has_ticket_) return;
+  platform::remove_file(path_.parent(), ticket_.c_str());
+  fail(why, "wait for");
+}
+
+// --- S: sweep what the dead left ------------------------------------------------------------------------------------
+
+void Contender::sweep() noexcept try {
+  std::vector<std::string> names;
+  if (platform::list(path_.parent(), names) != done) return;  // a directory that cannot be read can still be locked in
+  for (const std::string& name : names)
+    if (name.starts_with(path_.side_prefix())) sweep_one(name);
+} catch (const std::bad_alloc&) {  // the next one sweeps
+}
+
+void Contender::sweep_one(const std::string& name) noexcept {
+  const bool is_ticket = name.ends_with(idle_ticket_suffix);
+  const auto identity = whose_name(name, path_.side_prefix(), is_ticket ? idle_ticket_suffix : private_suffix);
+  if (!identity) return;
+  const Verdict verdict = path_.judge(*identity);
+  if (verdict == Verdict::alive || verdict == Verdict::other_kernel) return;
+  if (is_ticket) {
+    if (verdict == Verdict::unprovable) {
+      const auto ticket = platform::open_to_watch(path_.parent(), name.c_str());
+      if (ticket.why != done || !platform::has_no_writer(ticket.descriptor.number())) return;
+    }
+    platform::remove_file(path_.parent(), name.c_str());
+    return;
+  }
+  const auto left = platform::open_directory(path_.parent(), name.c_str());
+  if (left.why != done) return;
+  if (verdict == Verdict::unprovable && platform::try_kernel_lock(left.descriptor.number()) != done) return;
+  NameBuffer mine;  // whoever moves it away has it alone
+  join_side_name(mine, private_suffix);
+  if (platform::rename(path_.parent(), name.c_str(), path_.parent(), mine.c_str()) != done) return;
+  std::vector<std::string> inside;
+  if (platform::list(left.descriptor.number(), inside) != done) return;
+  for (const std::string& entry : inside) platform::remove_file(left.descriptor.number(), entry.c_str());
+  platform::remove_directory(path_.parent(), mine.c_str());
+}
+
+// --- A: acquire what is free ----------------------------------------------------------------------------------------
+
+bool Contender::acquire(Patience& patience) try {
+  previous_.reset();
+  recovered_ = false;
+  prepare();
+  if (!options_.fair) return acquire_without_queue(patience);
+  const bool queue = platform::look(path_.parent(), path_.queue()) == done;  // Q1
+  if (queue && patience.waits()) return acquire_in_turn(patience);
+  if (queue && somebody_waits()) return false;
+  if (seize()) return true;
+  if (patience.waits()) return acquire_in_turn(patience);
+  return acquire_without_queue(patience);
+} catch (...) {
+  proof_.close();
+  throw;
+}
+
+bool Contender::acquire_without_queue(Patience& patience) {
+  for (;;) {
+    switch (take_over(patience)) {
+      case Seen::acquired:
+        return true;
+      case Seen::stopped:
+        return false;
+      case Seen::busy:
+        return patience.waits() && seize();  // W: after a deadline, what is free just now
+      case Seen::absent:
+        break;
+    }
+    if (seize()) return true;
+    if (!patience.waits()) return false;
+  }
+}
+
+bool Contender::seize() {
+  for (int attempt = 0;; ++attempt) {
+    auto why = proof_.open([&] { return platform::open_to_own(home_life_.number(), mark_.c_str()); });  // A1
+    if (why == done) {
+      why = platform::try_kernel_lock(proof_.number());  // A2
+      if (why == std::errc::resource_unavailable_try_again) {
+        renew_mark();
+        continue;
+      }
+    }
+    if (why == done) why = platform::rename_no_replace(path_.parent(), home_.c_str(), path_.lock());  // A3
+    if (why == done) return true;
+    proof_.close();  // A4, R4: nothing that others may wait for stays open in a wait
+    if (why == std::errc::file_exists) return false;
+    if (!is_missing(why) || attempt == 3) fail(why, "lock");
+    clean_up();  // somebody removed the private directory
+    prepare();
+  }
+}
+
+// --- H: the owner in the way ----------------------------------------------------------------------------------------
+
+Contender::Seen Contender::take_over(Patience& patience) {
+  std::vector<std::string> names;
+  std::string waited_for;
+  nanoseconds interval = first_interval;
+  for (;;) {
+    if (patience.stopped()) return Seen::stopped;
+    auto lock = platform::open_directory(path_.parent(), path_.lock());  // H1
+    if (is_missing(lock.why)) return Seen::absent;
+    if (lock.why == std::errc::not_a_directory || lock.why == std::errc::too_many_symbolic_link_levels) fail_foreign();
+    if (is_forbidden(lock.why)) fail_unshared(path_.parent(), path_.lock());
+    if (lock.why != done) fail(lock.why, "lock");
+    const int directory = lock.descriptor.number();
+    platform::Node node;
+    auto why = platform::look(directory, node);
+    if (why == done) why = platform::list(directory, names);
+    if (why != done) fail(why, "lock");
+    const auto is_still_the_lock = [&] {
+      platform::Node now;
+      return platform::look(path_.parent(), path_.lock(), now) == done && now.is(node);
+    };
+    const auto mark = find_mark(names);
+    if (!mark) {
+      if (!is_still_the_lock()) continue;
+      if (!patience.waits()) return Seen::busy;
+      const Seen seen = wait_for_stranger(std::move(lock.descriptor), node, patience);
+      if (seen != Seen::absent) return seen;
+      continue;
+    }
+    if (mark->name != waited_for) interval = first_interval;
+    waited_for = mark->name;
+
+    const auto watched = platform::open_to_watch(directory, mark->name.c_str());  // H2
+    if (is_missing(watched.why)) continue;
+    if (is_forbidden(watched.why)) fail_unshared(directory, mark->name.c_str());
+    if (watched.why != done) fail(watched.why, "lock");
+    if (!platform::has_no_writer(watched.descriptor.number())) {
+      if (!patience.waits()) return Seen::busy;
+      switch (patience.sleep(watched.descriptor.number())) {  // H3
+        case platform::Woken::stopped:
+          return Seen::stopped;
+        case platform::Woken::deadline:
+          return Seen::busy;
+        case platform::Woken::event:
+          break;
+      }
+      if (!platform::has_no_writer(watched.descriptor.number())) continue;
+    }
+    if (!is_still_the_lock()) continue;  // released: its channel is not to be touched, its owner may be using it again
+
+    why = proof_.open([&] { return platform::open_to_own(directory, mark->name.c_str()); });  // H4
+    if (is_missing(why)) continue;
+    if (is_forbidden(why)) fail_unshared(directory, mark->name.c_str());
+    if (why != done) fail(why, "lock");
+    why = platform::try_kernel_lock(proof_.number());
+    if (why != done) {
+      proof_.close();
+      if (why != std::errc::resource_unavailable_try_again) fail(why, "lock");
+      if (!patience.waits()) return Seen::busy;
+      platform::Node kind;  // a channel shows its new writer at H2; a plain file shows nothing
+      if (platform::look(watched.descriptor.number(), kind) == done && kind.kind == platform::Kind::channel) continue;
+      switch (patience.sleep(-1, std::exchange(interval, std::min(2 * interval, stranger_interval)))) {
+        case platform::Woken::stopped:
+          return Seen::stopped;
+        case platform::Woken::deadline:
+          return Seen::busy;
+        case platform::Woken::event:
+          continue;
+      }
+    }
+    platform::Node held, named;
+    const bool same = platform::look(proof_.number(), held) == done &&
+                      platform::look(directory, mark->name.c_str(), named) == done && named.is(held) &&
+                      is_still_the_lock();  // H5
+    if (!same) {
+      proof_.close();
+      continue;
+    }
+    if (mark->owned) {  // H6
+      const Verdict verdict = path_.judge(mark->identity);
+      if (verdict == Verdict::alive || verdict == Verdict::other_kernel) {
+        proof_.close();
+        if (!patience.waits()) return Seen::busy;
+        if (verdict == Verdict::other_kernel && patience.is_endless()) fail_other_kernel(mark->identity);
+        const Seen seen = wait_for_end_of(mark->identity, interval, patience);
+        if (seen != Seen::absent) return seen;
+        continue;
+      }
+    }
+    recovered_ = mark->owned;
+    if (recovered_) previous_ = mark->identity;  // before H7: nothing may fail between becoming the owner and returning
+    if (inherit(lock.descriptor, mark->name)) return Seen::acquired;  // H7
+    previous_.reset();
+    recovered_ = false;
+    proof_.close();
+  }
+}
+
+/// H7: compare-and-swap on one incarnation. False: another one did it.
+bool Contender::inherit(const platform::Descriptor& lock, const std::string& mark) {
+  NameBuffer mine;
+  const auto digits = hex(next_name_number());
+  mine.join({owned_prefix, {digits.data(), digits.size()}, ".", identity_.view()});
+  const auto why = platform::rename(lock.number(), mark.c_str(), lock.number(), mine.c_str());
+  if (is_missing(why)) return false;
+  if (is_forbidden(why)) fail_unshared(path_.parent(), path_.lock());
+  if (why != done) fail(why, "lock");
+
+  // The owner from here on. The inherited directory takes the place of the private one.
+  platform::remove_file(home_life_.number(), mark_.c_str());
+  platform::remove_directory(path_.parent(), home_.c_str());
+  mark_ = mine;
+  lock_mark_.join({path_.lock(), "/", mark_.view()});
+  if (home_life_.open([&] { return platform::open_directory(path_.parent(), path_.lock()); }) == done)
+    std::ignore =
+        platform::try_kernel_lock(home_life_.number());  // without it other namespaces do not see it in use: litter
+  return true;
+}
+
+/// The owner or waiter lives, or cannot be judged, and has no channel open. Seen::absent: look again.
+Contender::Seen Contender::wait_for_end_of(const ProcessIdentity& owner, nanoseconds& interval, Patience& patience) {
+  const platform::Descriptor death = platform::watch_death(owner.pid());
+  const Liveness now = owner.liveness();  // asked after opening: so it is this incarnation that is watched
+  if (now == Liveness::dead) return Seen::absent;
+  const auto woken = patience.sleep(now == Liveness::alive ? death.number() : -1, interval);
+  interval = std::min(2 * interval, last_interval);
+  return woken == platform::Woken::stopped    ? Seen::stopped
+         : woken == platform::Woken::deadline ? Seen::busy
+                                              : Seen::absent;
+}
+
+/// A directory that holdfast did not make stands in the lock's place. Seen::absent: look again.
+Contender::Seen Contender::wait_for_stranger(platform::Descriptor lock, const platform::Node& node,
+                                             Patience& patience) {
+  const platform::Descriptor changes = platform::watch_changes(lock.number());
+  lock.close();  // while it is open, its removal is not told
+  platform::Node now;
+  if (platform::look(path_.parent(), path_.lock(), now) != done || !now.is(node)) return Seen::absent;
+  switch (patience.sleep(changes.number(), changes ? watched_stranger_interval : stranger_interval)) {
+    case platform::Woken::stopped:
+      return Seen::stopped;
+    case platform::Woken::deadline:
+      return Seen::busy;
+    case platform::Woken::event:
+      break;
+  }
+  return Seen::absent;
+}
+
+// --- Q: the queue ---------------------------------------------------------------------------------------------------
+
+/// Leaves the queue at the end of a scope: Q8 on acquiring, W on giving up.
+class Contender::Queued {
+ public:
+  explicit Queued(Contender& contender) : contender_{contender} { contender.take_place(place_); }
+  Queued(const Queued&) = delete;
+  Queued& operator=(const Queued&) = delete;
+  ~Queued() { contender_.leave_queue(place_); }
+  [[nodiscard]] Place& place() noexcept { return place_; }
+
+ private:
+  Contender& contender_;
+  Place place_;
+};
+
+bool Contender::acquire_in_turn(Patience& patience) {
+  Queued queued{*this};
+  switch (wait_for_turn(queued.place(), patience)) {
+    case Seen::acquired:
+      break;
+    case Seen::busy:
+    case Seen::absent:
+    case Seen::stopped:
+      return false;
+  }
+  return acquire_without_queue(patience);
+}
+
+void Contender::make_queue() {
+  // Made under a private name, so that nobody ever meets a queue with the wrong permissions.
+  NameBuffer made;
+  join_side_name(made, private_suffix);
+  auto why = platform::make_directory(path_.parent(), made.c_str(), directory_mode());
+  if (why == done) why = set_mode(made.c_str(), directory_mode());
+  if (why == done) why = platform::rename_no_replace(path_.parent(), made.c_str(), path_.queue());
+  if (why != done) platform::remove_directory(path_.parent(), made.c_str());
+  if (why != done && why != std::errc::file_exists) fail(why, "wait for");
+}
+
+void Contender::take_place(Place& place) {
+  if (!has_ticket_) make_ticket();
+  std::vector<std::string> names;
+  for (int attempt = 0;;) {
+    auto queue = platform::open_directory(path_.parent(), path_.queue());  // Q2
+    if (is_missing(queue.why)) {
+      make_queue();
+      continue;
+    }
+    if (is_forbidden(queue.why)) fail_unshared(path_.parent(), path_.queue());
+    if (queue.why != done) fail(queue.why, "wait for");
+    if (const auto why = platform::list(queue.descriptor.number(), names); why != done) fail(why, "wait for");
+
+    std::uint64_t highest = 0;  // Q3
+    for (const Ticket& ticket : tickets_in(names)) {
+      if (!who_waits(ticket)) continue;
+      highest = ticket.number;
+      break;
+    }
+    const std::string number = std::to_string(highest + 1);
+    const auto digits = hex(next_name_number());
+    place.name.join({ticket_prefix, number, ".", {digits.data(), digits.size()}, ".", identity_.view()});
+    const auto why =
+        platform::rename(path_.parent(), ticket_.c_str(), queue.descriptor.number(), place.name.c_str());  // Q4
+    if (why == done) {
+      has_ticket_ = false;
+      place.queue = std::move(queue.descriptor);
+      return;
+    }
+    if (is_forbidden(why)) fail_unshared(path_.parent(), path_.queue());
+    if (!is_missing(why)) fail(why, "wait for");
+    if (platform::look(path_.parent(), ticket_.c_str()) == done) continue;  // the queue was removed
+    if (++attempt > 3) fail(why, "wait for");
+    make_ticket();
+  }
+}
+
+/// Seen::acquired: nobody is before this one.
+Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
+  std::vector<std::string> names;
+  std::string waited_for;
+  nanoseconds interval = first_interval;
+  for (;;) {
+    if (patience.stopped()) return Seen::stopped;
+    const int queue = place.queue.number();
+    if (const auto why = platform::list(queue, names); why != done) fail(why, "wait for");
+    const Ticket own = *parse_ticket(place.name.view());
+    bool present = false;
+    std::optional<ProcessIdentity> waiter;
+    std::string before;  // Q5
+    for (const Ticket& ticket : tickets_in(names)) {
+      present = present || ticket.name == own.name;
+      if (!(ticket < own)) continue;
+      waiter = who_waits(ticket);
+      if (!waiter) continue;
+      before = ticket.name;
+      break;
+    }
+    if (!present) {  // an operator removed it
+      leave_queue(place);
+      take_place(place);
+      continue;
+    }
+    if (!waiter) return Seen::acquired;
+    if (before != waited_for) interval = first_interval;
+    waited_for = before;
+
+    const auto watched = platform::open_to_watch(queue, before.c_str());  // Q6
+    if (is_missing(watched.why)) continue;
+    if (is_forbidden(watched.why)) fail_unshared(queue, before.c_str());
+    if (watched.why != done) fail(watched.why, "wait for");
+    if (!platform::has_no_writer(watched.descriptor.number())) {
+      switch (patience.sleep(watched.descriptor.number())) {
+        case platform::Woken::stopped:
+          return Seen::stopped;
+        case platform::Woken::deadline:
+          return Seen::busy;
+        case platform::Woken::event:
+          break;
+      }
+      if (!platform::has_no_writer(watched.descriptor.number())) continue;
+    }
+    if (is_missing(platform::look(queue, before.c_str()))) continue;  // Q7
+    switch (path_.judge(*waiter)) {
+      case Verdict::dead:
+      case Verdict::unprovable:
+        if (is_forbidden(platform::remove_file(queue, before.c_str()))) fail_unshared(queue, before.c_str());
+        continue;
+      case Verdict::other_kernel:
+        if (patience.is_endless()) fail_other_kernel(*waiter);
+        break;
+      case Verdict::alive:
+        break;
+    }
+    const Seen seen = wait_for_end_of(*waiter, interval, patience);
+    if (seen != Seen::absent) return seen;
+  }
+}
+
+/// Q8, W. The name goes before the channel is closed: who wakes up finds it gone.
+void Contender::leave_queue(Place& place) noexcept {
+  platform::remove_file(place.queue.number(), place.name.c_str());
+  ticket_life_.close();
+  place.queue.close();
+  platform::remove_directory(path_.parent(), path_.queue());  // refused while others wait
+}
+
+/// For a caller who does not wait and must not pass those who do. Removes the places of the dead.
+bool Contender::somebody_waits() {
+  const auto queue = platform::open_directory(path_.parent(), path_.queue());
+  if (is_missing(queue.why)) return false;
+  if (is_forbidden(queue.why)) fail_unshared(path_.parent(), path_.queue());
+  if (queue.why != done) fail(queue.why, "lock");
+  std::vector<std::string> names;
+  if (const auto why = platform::list(queue.descriptor.number(), names); why != done) fail(why, "lock");
+  for (const Ticket& ticket : tickets_in(names)) {
+    const auto waiter = who_waits(ticket);
+    if (!waiter) continue;
+    const std::string name{ticket.name};
+    const auto watched = platform::open_to_watch(queue.descriptor.number(), name.c_str());
+    if (is_missing(watched.why)) continue;
+    if (watched.why != done || !platform::has_no_writer(watched.descriptor.number())) return true;
+    if (is_missing(platform::look(queue.descriptor.number(), name.c_str()))) continue;
+    const Verdict verdict = path_.judge(*waiter);
+    if (verdict == Verdict::alive || verdict == Verdict::other_kernel) return true;
+    platform::remove_file(queue.descriptor.number(), name.c_str());
+  }
+  platform::remove_directory(path_.parent(), path_.queue());
+  return false;
+}
+
+// --- R: release -----------------------------------------------------------------------------------------------------
+
+std::error_code Contender::release() noexcept {
+  auto why = platform::look(path_.parent(), lock_mark_.c_str());  // R1
+  for (int attempt = 0; why == done && attempt < 3; ++attempt) {
+    why = platform::rename(path_.parent(), path_.lock(), path_.parent(), home_.c_str());  // R2
+    if (why == done) {
+      proof_.close();  // R3
+      return {};
+    }
+    if (why != std::errc::file_exists && why != std::errc::directory_not_empty && why != std::errc::not_a_directory)
+      break;
+    join_side_name(home_, private_suffix);
+    why = done;
+  }
+  if (why == std::errc::read_only_file_system || why == std::errc::io_error) return std::make_error_code(why);
+  if (!is_missing(why)) why = release_in_place();  // R2b
+  if (why != done && !is_missing(why)) return std::make_error_code(why);
+  abandon();
+  return is_missing(why) ? make_error_code(errc::broken) : std::error_code{};
+}
+
+/// R2b: the directory cannot be moved (sticky parent, lower layer of an overlay, full disk), so its name inside says so.
+std::errc Contender::release_in_place() noexcept {
+  NameBuffer freed;
+  freed.join({path_.lock(), "/", freed_prefix, mark_.view().substr(owned_prefix.size())});
+  auto why = platform::rename(path_.parent(), lock_mark_.c_str(), path_.parent(), freed.c_str());
+  if (why != done) {  // the disk is full even for that: a name less is always possible
+    why = platform::remove_file(path_.parent(), lock_mark_.c_str());
+    if (why == done) why = platform::remove_directory(path_.parent(), path_.lock());
+  }
+  return why;
+}
+
+void Contender::abandon() noexcept {
+  prepared_ = false;
+  home_life_.close();
+  proof_.close();  // R3
+}
+
+void Contender::prepare_next() noexcept try {
+  if (recovered_) sweep();
+  if (!prepared_) make_private_directory();
+  if (options_.fair && !has_ticket_) make_ticket();
+} catch (const std::exception&) {  // the next acquisition tries again, and says why not
+}
+
+void Contender::clean_up() noexcept {
+  if (prepared_) {
+    proof_.close();
+    platform::remove_file(home_life_.number(), mark_.c_str());
+    platform::remove_directory(path_.parent(), home_.c_str());
+    abandon();
+  }
+  if (has_ticket_) {
+    platform::remove_file(path_.parent(), ticket_.c_str());
+    ticket_life_.close();
+    has_ticket_ = false;
+  }
+}
+
+void Contender::forget_in_forked_child() noexcept {
+  home_life_.close_in_forked_child();
+  proof_.close_in_forked_child();
+  ticket_life_.close_in_forked_child();
+  prepared_ = has_ticket_ = false;
+}
+}  // namespace holdfast::detail
