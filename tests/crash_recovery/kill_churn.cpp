@@ -1,0 +1,208 @@
+#include "kill_churn.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <deque>
+#include <optional>
+#include <ostream>
+#include <random>
+#include <set>
+#include <thread>
+#include <holdfast/testing/worker_process.hpp>
+
+#include "../exclusion/lock_under_test.hpp"
+
+namespace holdfast::test {
+namespace fs = std::filesystem;
+using harness::Entry;
+using harness::Event;
+using harness::Exit;
+using harness::Journal;
+using harness::WorkerProcess;
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+std::ostream& operator<<(std::ostream& out, const ChurnReport& report) {
+  const auto& history = report.history;
+  out << "seed " << report.seed << ": " << report.kills << " kills (" << report.kills_inside << " inside), "
+      << history.acquisitions << " sections, " << history.recoveries << " recoveries, " << history.overlaps
+      << " overlaps, "
+      << "longest gap " << static_cast<double>(history.longest_gap_ns) / 1e6 << " ms, " << report.stops << " stops";
+  for (const auto& finding : report.findings) out << "\n  " << finding;
+  return out;
+}
+
+std::uint64_t churn_seed() {
+  if (const char* const text = std::getenv("HOLDFAST_CHURN_SEED")) return std::strtoull(text, nullptr, 10);
+  return std::random_device{}();
+}
+
+std::chrono::milliseconds churn_duration(std::chrono::milliseconds otherwise) {
+  if (const char* const text = std::getenv("HOLDFAST_CHURN_SECONDS"))
+    return std::chrono::milliseconds{static_cast<std::int64_t>(std::strtod(text, nullptr) * 1000)};
+  return otherwise;
+}
+
+namespace {
+class Driver {
+ public:
+  Driver(const fs::path& directory, const Churn& churn)
+      : directory_{directory},
+        churn_{churn},
+        random_{churn.seed},
+        journal_{(fs::create_directory(directory), fs::create_directory(locks()),
+                  Journal::create(directory / "journal", capacity(churn)))} {
+    report_.seed = churn.seed;
+  }
+
+  ChurnReport run() {
+    workers_.reserve(churn_.processes);
+    for (std::uint32_t i = 0; i < churn_.processes; ++i) workers_.push_back(start());
+    const auto end = Clock::now() + churn_.duration;
+    auto next_look = Clock::now() + 250ms;
+    while (Clock::now() < end && !failed_) {
+      // The pace of the kills is what is random here; nothing is waited for.
+      std::this_thread::sleep_for(std::chrono::microseconds{std::uniform_int_distribution<std::int64_t>{
+          1000, std::max<std::int64_t>(1000, churn_.longest_pause / 1us)}(random_)});
+      kill_one();
+      if (churn_.until_first_overlap && Clock::now() >= next_look) {
+        if (harness::check_history(journal_.entries()).overlaps != 0) break;
+        next_look = Clock::now() + 250ms;
+      }
+    }
+    finish();
+    return std::move(report_);
+  }
+
+ private:
+  struct Worker {
+    WorkerProcess process;
+    std::uint32_t who;  // of its first thread
+  };
+
+  static std::size_t capacity(const Churn& churn) {
+    const auto per_second = churn.hostility.per_mille != 0 ? 30'000U : 300'000U;
+    return static_cast<std::size_t>(churn.duration / 1ms) * per_second / 1000 + 100'000;
+  }
+  [[nodiscard]] fs::path locks() const { return directory_ / "locks"; }
+  void find(std::string finding) { report_.findings.push_back(std::move(finding)); }
+  [[nodiscard]] bool one_in(unsigned n) { return random_() % n == 0; }
+
+  Worker start() {
+    const ContenderArguments arguments{.kind = churn_.kind,
+                                       .resource = locks() / "resource",
+                                       .counter = "-",
+                                       .journal = directory_ / "journal",
+                                       .who = next_who_,
+                                       .threads = churn_.threads,
+                                       .hold = churn_.hold,
+                                       .seed = random_() >> 32,
+                                       .hostility = churn_.hostility};
+    Worker worker{harness::SpawnWorker(CONTENDER_WORKER, "churn_until_released", arguments.pack()), next_who_};
+    next_who_ += churn_.threads;
+    return worker;
+  }
+
+  /// Whoever has entered and not left, by the latest entries.
+  [[nodiscard]] std::optional<std::uint32_t> inside() const {
+    std::optional<std::uint32_t> who;
+    for (const Entry& entry : journal_.latest(4 * churn_.processes * churn_.threads)) {
+      if (entry.event == Event::entered || entry.event == Event::recovered) who = entry.who;
+      if ((entry.event == Event::left || entry.event == Event::doomed) && who == entry.who) who.reset();
+    }
+    return who;
+  }
+
+  void kill_one() {
+    auto victim = workers_.begin() + static_cast<std::ptrdiff_t>(random_() % workers_.size());
+    if (random_() % 100 < churn_.aimed_percent) {
+      // Look until somebody is inside, for a while: between two sections there may be nobody.
+      const auto enough = Clock::now() + 2ms;
+      std::optional<std::uint32_t> who;
+      while (!(who = inside()) && Clock::now() < enough) std::this_thread::yield();
+      const auto found = std::find_if(workers_.begin(), workers_.end(), [&](const Worker& worker) {
+        return who && *who >= worker.who && *who < worker.who + churn_.threads;
+      });
+      if (found != workers_.end()) victim = found;
+    }
+    doom(*victim);
+    victim->process.kill();
+    dead_.push_back(std::move(victim->process));
+    *victim = start();
+    ++report_.kills;
+    // Some stay zombies for a while: to a careless lock they look alive.
+    if (!churn_.leave_zombies || one_in(2) || dead_.size() > churn_.processes) reap_all();
+  }
+
+  void doom(const Worker& worker) {
+    for (std::uint32_t i = 0; i < churn_.threads; ++i) journal_.append(worker.who + i, Event::doomed);
+  }
+
+  void reap_all() {
+    for (auto& process : dead_)
+      if (process.wait_for_exit(10s).by == Exit::By::code) {  // it had ended before it was killed
+        find("a worker ended by itself: " + process.report());
+        failed_ = true;
+      }
+    dead_.clear();
+  }
+
+  void finish() {
+    reap_all();
+    for (auto& worker : workers_) worker.process.release();
+    const Deadline deadline{30s};
+    for (auto& worker : workers_) {
+      const auto exit = worker.process.wait_for_exit(deadline);
+      if (!exit.ok()) find("did not finish: " + worker.process.report());
+      const auto output = worker.process.output();
+      if (const auto at = output.find("stops "); at != std::string::npos)
+        report_.stops += std::strtoull(output.c_str() + at + 6, nullptr, 10);
+    }
+    judge();
+    check_disk();
+  }
+
+  void judge() {
+    const auto entries = journal_.entries();
+    report_.history = harness::check_history(entries);
+    const auto& history = report_.history;
+    if (history.overlaps != 0) find(std::to_string(history.overlaps) + " overlapping owners");
+    if (history.misordered != 0) find(std::to_string(history.misordered) + " senseless journal entries");
+    if (history.unfinished != 0) find(std::to_string(history.unfinished) + " contenders did not finish");
+    if (journal_.dropped() != 0) find(std::to_string(journal_.dropped()) + " journal entries dropped");
+    if (history.longest_gap_ns > 5'000'000'000) find("wedged: nobody got in for more than 5 s");
+    std::set<std::uint32_t> inside;
+    for (const Entry& entry : entries) {
+      if (entry.event == Event::entered || entry.event == Event::recovered) inside.insert(entry.who);
+      if (entry.event == Event::left) inside.erase(entry.who);
+      if (entry.event == Event::doomed) report_.kills_inside += inside.erase(entry.who);
+    }
+  }
+
+  /// What the dead left is swept by the next object, and the last object leaves nothing.
+  void check_disk() {
+    {
+      const auto last = LockUnderTest::make(churn_.kind, locks() / "resource");
+      if (last->try_lock_until(10s))
+        last->unlock();
+      else
+        find("not free after everybody had ended");
+    }
+    for (const auto& entry : fs::directory_iterator{locks()})
+      if (entry.path().filename() != "resource.flock") find("left behind: " + entry.path().filename().native());
+  }
+
+  const fs::path directory_;
+  const Churn churn_;
+  std::mt19937_64 random_;
+  Journal journal_;
+  ChurnReport report_;
+  std::vector<Worker> workers_;
+  std::deque<WorkerProcess> dead_;
+  std::uint32_t next_who_ = 0;
+  bool failed_ = false;
+};
+}  // namespace
+
+ChurnReport kill_churn(const fs::path& directory, const Churn& churn) { return Driver{directory, churn}.run(); }
+}  // namespace holdfast::test

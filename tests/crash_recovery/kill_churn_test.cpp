@@ -1,0 +1,81 @@
+// Proves F1 (exclusion whatever is killed when), F3 (the dead are replaced, so nobody waits for ever), F5 (a killed waiter
+// does not block the queue) and F8 (what the dead left is swept) of FileLock.
+//
+// HOLDFAST_CHURN_SEED     repeats the random choices of a run (not its schedule)
+// HOLDFAST_CHURN_SECONDS  how long each of these tests churns: 3600 for a soak
+#include <gtest/gtest.h>
+
+#include <iostream>
+#include <string>
+#include <holdfast/testing/gtest.hpp>
+
+#include "kill_churn.hpp"
+
+namespace {
+using namespace holdfast::test;
+using namespace std::chrono_literals;
+using holdfast::harness::TempDir;
+
+constexpr Hostility hostile{.per_mille = 150, .longest_us = 4000};
+
+void expect_held(const ChurnReport& report) {
+  std::cout << report << '\n';
+  EXPECT_TRUE(report.ok()) << report;
+  EXPECT_GT(report.kills_inside, 0U) << "nobody was killed inside: nothing was proved";
+  EXPECT_GT(report.history.recoveries, 0U);
+  testing::Test::RecordProperty("longest_gap_us", static_cast<int>(report.history.longest_gap_ns / 1000));
+}
+
+std::string name_of_kind(const testing::TestParamInfo<const char*>& kind) { return kind.param; }
+
+class KillChurn : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(, KillChurn, testing::Values("file_lock", "file_lock_unfair"), name_of_kind);
+
+TEST_P(KillChurn, HoldsUnderAHostileSchedule) {
+  const TempDir dir;
+  const auto report =
+      kill_churn(dir / "run",
+                 {.kind = GetParam(), .duration = churn_duration(5000ms), .hostility = hostile, .seed = churn_seed()});
+  expect_held(report);
+  EXPECT_GT(report.stops, 0U) << "the hostile scheduler was not there";
+}
+
+TEST_P(KillChurn, HoldsAtFullSpeed) {
+  const TempDir dir;
+  expect_held(kill_churn(dir / "run", {.kind = GetParam(), .duration = churn_duration(3000ms), .seed = churn_seed()}));
+}
+
+TEST_P(KillChurn, HoldsForProcessesOfSeveralThreads) {
+  const TempDir dir;
+  expect_held(kill_churn(dir / "run", {.kind = GetParam(),
+                                       .processes = 4,
+                                       .threads = 3,
+                                       .duration = churn_duration(3000ms),
+                                       .hostility = hostile,
+                                       .seed = churn_seed()}));
+}
+
+// The same run, so that its verdict means something: a wrong lock is caught by it, a right one passes.
+TEST(KillChurnControl, RejectsTheNaiveLock) {
+  TempDir dir;
+  dir.allow_leftovers();
+  for (int round = 1; round <= 20; ++round) {
+    const auto report = kill_churn(dir / std::to_string(round), {.kind = "naive",
+                                                                 .duration = 2000ms,
+                                                                 .hostility = hostile,
+                                                                 .seed = churn_seed(),
+                                                                 .leave_zombies = false,
+                                                                 .until_first_overlap = true});
+    if (report.history.overlaps != 0) return RecordProperty("caught_in_round", round);
+  }
+  FAIL() << "a lock that is known to be wrong was accepted";
+}
+
+TEST(KillChurnControl, AcceptsTheLockOfTheKernel) {
+  const TempDir dir;
+  const auto report =
+      kill_churn(dir / "run", {.kind = "flock", .duration = 2000ms, .hostility = hostile, .seed = churn_seed()});
+  EXPECT_TRUE(report.ok()) << report;
+  EXPECT_GT(report.kills_inside, 0U);
+}
+}  // namespace
