@@ -202,13 +202,14 @@ Liveness ProcessIdentity::liveness() const noexcept {
   switch (platform::state_of(pid_, start_)) {
     case platform::ProcessState::running:
       return Liveness::alive;
-    case platform::ProcessState::unknown:
-      return Liveness::unknown;
     case platform::ProcessState::gone:
+      return Liveness::dead;
+    case platform::ProcessState::replaced:  // setns() may have moved this process to where start times are others
+      return platform::time_namespace_of_self() == time_namespace_ ? Liveness::dead : Liveness::unknown;
+    case platform::ProcessState::unknown:
       break;
   }
-  // Start times are read relative to the time namespace, and setns() may have moved this process to another one.
-  return platform::time_namespace_of_self() == time_namespace_ ? Liveness::dead : Liveness::unknown;
+  return Liveness::unknown;
 }
 
 std::chrono::system_clock::time_point ProcessIdentity::started() const noexcept {
@@ -228,7 +229,7 @@ std::string to_string(const ProcessIdentity& identity) {
       add("in another PID namespace");
   }
   if (const auto started = identity.started(); started != std::chrono::system_clock::time_point{})
-    add("started " + text::local_time(started, std::chrono::system_clock::now()));
+    add("started " + text::clock_time(started, std::chrono::system_clock::now()));
   auto result = "process " + std::to_string(identity.pid_);
   if (!details.empty()) result += " (" + details + ")";
   if (!identity.host_.empty() && (me == nullptr || identity.host_ != me->host_))

@@ -74,7 +74,7 @@ std::string in_words(std::chrono::nanoseconds duration) {
   return fmt::format("{} d {} h", units(d), ns % d / h);
 }
 
-std::string local_time(std::chrono::system_clock::time_point time, std::chrono::system_clock::time_point now) {
+std::string clock_time(std::chrono::system_clock::time_point time, std::chrono::system_clock::time_point now) {
   const auto broken_down = [](std::chrono::system_clock::time_point t) {
     const std::time_t seconds = std::chrono::system_clock::to_time_t(t);
     std::tm result{};

@@ -14,6 +14,6 @@ namespace holdfast::text {
 [[nodiscard]] std::string in_words(std::chrono::nanoseconds duration);
 
 /// "12:01:07" if it is today, else "2026-11-21 12:01:07", both local time.
-[[nodiscard]] std::string local_time(std::chrono::system_clock::time_point time,
+[[nodiscard]] std::string clock_time(std::chrono::system_clock::time_point time,
                                      std::chrono::system_clock::time_point now);
 }  // namespace holdfast::text

@@ -28,7 +28,12 @@ struct ProcessFacts {
 /// The time namespace of the caller now; 0 if that cannot be read. A process can change it while it runs.
 [[nodiscard]] std::uint64_t time_namespace_of_self() noexcept;
 
-enum class ProcessState { running, gone, unknown };
+enum class ProcessState {
+  running,
+  gone,
+  replaced,  ///< gone, if start times still count from where they did: what bears the pid started at another time
+  unknown,
+};
 /// Judges the process that bore this pid and start time in the caller's own PID and time namespaces. A stopped process
 /// and one whose main thread has ended are running; a zombie is gone.
 [[nodiscard]] ProcessState state_of(std::int64_t pid, std::uint64_t start) noexcept;

@@ -179,7 +179,7 @@ ProcessState state_without_pidfd(std::int64_t pid, std::uint64_t start) noexcept
   const auto file = stat_file(pid);
   const auto stat = parse_stat(file.text());
   if (!stat) return exists(pid) ? ProcessState::unknown : ProcessState::gone;
-  if (stat->start != start) return ProcessState::gone;
+  if (stat->start != start) return ProcessState::replaced;
   // A main thread that has ended shows Z as well, while the other threads go on.
   const bool zombie = (stat->state == 'Z' || stat->state == 'X') && stat->threads <= 1;
   return zombie ? ProcessState::gone : ProcessState::running;
@@ -313,7 +313,7 @@ ProcessState state_of(std::int64_t pid, std::uint64_t start) noexcept {
   if (const auto number = number_in_proc(information_on(pidfd)); number > 0) {
     const auto file = stat_file(number);
     if (const auto stat = parse_stat(file.text())) {
-      if (stat->start != start) return ProcessState::gone;
+      if (stat->start != start) return ProcessState::replaced;
       same = true;
     }
   }
