@@ -224,13 +224,11 @@ bool Contender::acquire(Patience& patience) try {
   previous_.reset();
   recovered_ = false;
   prepare();
-  if (!options_.fair) return acquire_without_queue(patience);
-  const bool queue = platform::look(path_.parent(), path_.queue()) == done;  // Q1
+  const bool queue = options_.fair && platform::look(path_.parent(), path_.queue()) == done;  // Q1
   if (queue && patience.waits()) return acquire_in_turn(patience);
   if (queue && somebody_waits()) return false;
-  if (seize()) return true;
-  if (patience.waits()) return acquire_in_turn(patience);
-  return acquire_without_queue(patience);
+  if (seize()) return alone_ = true;
+  return options_.fair && patience.waits() ? acquire_in_turn(patience) : acquire_without_queue(patience);
 } catch (...) {
   proof_.close();
   throw;
@@ -255,9 +253,13 @@ bool Contender::acquire_without_queue(Patience& patience) {
 
 bool Contender::seize() {
   for (int attempt = 0;; ++attempt) {
-    auto why = proof_.open([&] { return platform::open_to_own(home_life_.number(), mark_.c_str()); });  // A1
-    if (why == done) {
-      why = platform::try_kernel_lock(proof_.number());  // A2
+    auto why = done;
+    if (!proof_.is_open()) {
+      why = proof_.open([&] {  // A1
+        return alone_ ? platform::open_to_own_and_see(home_life_.number(), mark_.c_str())
+                      : platform::open_to_own(home_life_.number(), mark_.c_str());
+      });
+      if (why == done) why = platform::try_kernel_lock(proof_.number());  // A2
       if (why == std::errc::resource_unavailable_try_again) {
         renew_mark();
         continue;
@@ -310,6 +312,9 @@ Contender::Seen Contender::take_over(Patience& patience) {
     if (is_missing(watched.why)) continue;
     if (is_forbidden(watched.why)) fail_unshared(directory, mark->name.c_str());
     if (watched.why != done) fail(watched.why, "lock");
+    // Looked at after opening: either its owner sees a reader when it has moved the directory home, and closes, or this
+    // sees that it was moved. Else one could sleep on a channel that its idle process keeps open.
+    if (!is_still_the_lock()) continue;
     if (!platform::has_no_writer(watched.descriptor.number())) {
       if (!patience.waits()) return Seen::busy;
       switch (patience.sleep(watched.descriptor.number())) {  // H3
@@ -440,6 +445,8 @@ class Contender::Queued {
 };
 
 bool Contender::acquire_in_turn(Patience& patience) {
+  alone_ = false;
+  proof_.close();  // R4
   Queued queued{*this};
   switch (wait_for_turn(queued.place(), patience)) {
     case Seen::acquired:
@@ -601,7 +608,7 @@ std::error_code Contender::release() noexcept {
   for (int attempt = 0; why == done && attempt < 3; ++attempt) {
     why = platform::rename(path_.parent(), path_.lock(), path_.parent(), home_.c_str());  // R2
     if (why == done) {
-      proof_.close();  // R3
+      if (platform::has_reader(proof_.number())) proof_.close();  // R3; unwatched it may stay open for the next time
       return {};
     }
     if (why != std::errc::file_exists && why != std::errc::directory_not_empty && why != std::errc::not_a_directory)

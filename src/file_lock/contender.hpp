@@ -113,12 +113,13 @@ class Contender {
   bool prepared_ = false;       // the private directory is there (or is the lock)
   bool has_ticket_ = false;     // an unused ticket is there
   bool recovered_ = false;      // sweep after the release
+  bool alone_ = false;          // the last time there was nobody to wait for
   NameBuffer home_;             // the private directory's name
   NameBuffer mark_;             // `o.<n>.<identity>`: this process's name inside it
   NameBuffer lock_mark_;        // <lock>/<mark>
   NameBuffer ticket_;           // the unused ticket's name
   LifeDescriptor home_life_;    // the private directory, wherever it is moved, with its kernel lock
-  LifeDescriptor proof_;        // R3: the open mark with its kernel lock, only while this one may be the owner
+  LifeDescriptor proof_;        // R3, R4: the open mark with its kernel lock; closed in every wait
   LifeDescriptor ticket_life_;  // the ticket, open for writing from before it is visible
   std::optional<ProcessIdentity> previous_;
 };

@@ -47,6 +47,7 @@ class LifeDescriptor {
     descriptor_.close();
   }
   void close_in_forked_child() noexcept { descriptor_.close(); }  ///< The fork handlers hold the gate.
+  [[nodiscard]] bool is_open() const noexcept { return static_cast<bool>(descriptor_); }
   [[nodiscard]] int number() const noexcept { return descriptor_.number(); }
 
  private:

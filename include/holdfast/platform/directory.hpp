@@ -47,9 +47,13 @@ struct Node {
 /// A channel shows its readers that its last writer is gone (a FIFO; a plain file where the file system has none).
 [[nodiscard]] std::errc make_channel(int at, const char* name, std::uint32_t mode);  ///< mode less the umask
 [[nodiscard]] std::errc set_mode(int at, const char* name, std::uint32_t mode);
-[[nodiscard]] Opened open_to_own(int at,
-                                 const char* name);  ///< Read and write: while it is open, readers see a writer.
-[[nodiscard]] Opened open_to_watch(int at, const char* name);  ///< Read only; a watcher is never taken for a writer.
+/// While it is open, readers see a writer.
+[[nodiscard]] Opened open_to_own(int at, const char* name);
+/// The same, and has_reader() can tell afterwards whether anybody watches. Dearer: two more system calls.
+[[nodiscard]] Opened open_to_own_and_see(int at, const char* name);
+[[nodiscard]] Opened open_to_watch(int at, const char* name);  ///< A watcher is never taken for a writer.
+/// True if somebody may be watching a channel: always, unless it was opened by open_to_own_and_see().
+[[nodiscard]] bool has_reader(int channel) noexcept;
 /// True if no writer has it open. Drains what a stranger may have written.
 [[nodiscard]] bool has_no_writer(int channel);
 /// The kernel's own lock, freed when the last copy of this descriptor is closed: done, or resource_unavailable_try_again.

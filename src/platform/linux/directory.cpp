@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -146,7 +147,17 @@ std::errc set_mode(int at, const char* name, std::uint32_t mode) {
 }
 
 Opened open_to_own(int at, const char* name) { return open_at(at, name, O_RDWR | O_NONBLOCK | O_NOFOLLOW); }
+Opened open_to_own_and_see(int at, const char* name) {
+  const Opened reader = open_to_watch(at, name);  // or opening for writing alone would fail
+  if (reader.why != done) return {Descriptor{}, reader.why};
+  return open_at(at, name, O_WRONLY | O_NONBLOCK | O_NOFOLLOW);
+}
 Opened open_to_watch(int at, const char* name) { return open_at(at, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW); }
+
+bool has_reader(int channel) noexcept {
+  pollfd polled{channel, POLLOUT, 0};
+  return ::poll(&polled, 1, 0) != 1 || (polled.revents & POLLERR) == 0;
+}
 
 bool has_no_writer(int channel) {
   std::array<char, 512> strays{};
