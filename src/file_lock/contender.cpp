@@ -266,7 +266,9 @@ bool Contender::seize() {
       }
     }
     if (why == done) why = platform::rename_no_replace(path_.parent(), home_.c_str(), path_.lock());  // A3
-    if (why == done) return true;
+    // A file server may have done what it reports as failed, or as done by a first request that was repeated.
+    if (why == done || (why != std::errc::file_exists && platform::look(path_.parent(), lock_mark_.c_str()) == done))
+      return true;
     proof_.close();  // A4, R4: nothing that others may wait for stays open in a wait
     if (why == std::errc::file_exists) return false;
     if (!is_missing(why) || attempt == 3) fail(why, "lock");
@@ -382,7 +384,8 @@ bool Contender::inherit(const platform::Descriptor& lock, const std::string& mar
   NameBuffer mine;
   const auto digits = hex(next_name_number());
   mine.join({owned_prefix, {digits.data(), digits.size()}, ".", identity_.view()});
-  const auto why = platform::rename(lock.number(), mark.c_str(), lock.number(), mine.c_str());
+  auto why = platform::rename(lock.number(), mark.c_str(), lock.number(), mine.c_str());
+  if (why != done && platform::look(lock.number(), mine.c_str()) == done) why = done;  // as at A3
   if (is_missing(why)) return false;
   if (is_forbidden(why)) fail_unshared(path_.parent(), path_.lock());
   if (why != done) fail(why, "lock");
@@ -607,6 +610,11 @@ std::error_code Contender::release() noexcept {
   auto why = platform::look(path_.parent(), lock_mark_.c_str());  // R1
   for (int attempt = 0; why == done && attempt < 3; ++attempt) {
     why = platform::rename(path_.parent(), path_.lock(), path_.parent(), home_.c_str());  // R2
+    if (why != done) {                                                                    // as at A3
+      NameBuffer moved;
+      moved.join({home_.view(), "/", mark_.view()});
+      if (platform::look(path_.parent(), moved.c_str()) == done) why = done;
+    }
     if (why == done) {
       if (platform::has_reader(proof_.number())) proof_.close();  // R3; unwatched it may stay open for the next time
       return {};
