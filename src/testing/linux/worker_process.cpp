@@ -131,7 +131,7 @@ bool raise_descriptor_limit() {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
   const auto wanted = std::min(limit.rlim_max, enough);
   if (limit.rlim_cur >= wanted) return limit.rlim_cur == limit_raised.load();  // another thread was faster
-  if (limit_before.load() == 0) limit_before = limit.rlim_cur;
+  if (limit.rlim_cur != limit_raised) limit_before = limit.rlim_cur;
   limit_raised = wanted;
   limit.rlim_cur = wanted;
   return ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
@@ -351,6 +351,7 @@ std::string tail(std::string_view name, std::string_view bytes) {
 
 struct WorkerProcess::Impl {
   std::string command;
+  pid_t parent = ::getpid();
   pid_t pid = 0;
   Descriptor death;     // pidfd
   Descriptor control;   // release bytes out, end mark in
@@ -366,7 +367,7 @@ struct WorkerProcess::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() {
-    if (pid == 0) return;
+    if (pid == 0 || parent != ::getpid()) return;  // a forked child's copy: the worker is not its own
     if (!exit) {
       ::kill(-pid, SIGKILL);  // its group: the number is the group's as long as the worker is not reaped
       ::kill(pid, SIGKILL);
@@ -394,22 +395,24 @@ struct WorkerProcess::Impl {
                   "it does not end although it was killed", "the kernel keeps it: look at its state in /proc"};
   }
 
-  /// The worker is dead.
-  Exit reap() {
+  /// How it ended: it is dead. `flags` is WNOWAIT to leave it a zombie, else 0.
+  [[nodiscard]] std::optional<Exit> ask(int flags) const noexcept {
     siginfo_t info{};
-    if (retried([&] { return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED); }) != 0)
-      throw Error{system_code(errno),
-                  "learn the exit of worker",
-                  command,
-                  {},
-                  "SIGCHLD must not be ignored, and nobody else may wait for all children"};
+    if (retried([&] { return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | flags); }) != 0)
+      return std::nullopt;
     char mark = 0;
     Exit result;
     result.by = info.si_code == CLD_EXITED ? Exit::By::code : Exit::By::signal;
     result.value = info.si_status;
-    result.reached_end = ::recv(control.number(), &mark, 1, MSG_DONTWAIT) == 1 && mark == end_mark;
-    exit = result;
+    result.reached_end = ::recv(control.number(), &mark, 1, MSG_DONTWAIT | MSG_PEEK) == 1 && mark == end_mark;
     return result;
+  }
+
+  Exit reap() {
+    exit = ask(0);
+    if (exit) return *exit;
+    constexpr auto remedy = "SIGCHLD must not be ignored, and nobody else may wait for all children";
+    throw Error{system_code(errno), "learn the exit of worker", command, {}, remedy};
   }
 
   [[nodiscard]] static std::string written(const Descriptor& stream) {
@@ -541,8 +544,8 @@ std::string WorkerProcess::report() const {
   auto result = fmt::format("worker {}: {}\n", worker.pid, worker.command);
   if (worker.exit)
     result += fmt::format("  it {}\n{}", to_string(*worker.exit), worker.last_seen);
-  else if (worker.dead())
-    result += "  it has ended, and is not yet reaped\n";
+  else if (const auto exit = worker.dead() ? worker.ask(WNOWAIT) : std::nullopt)
+    result += fmt::format("  it {}; it is not reaped yet\n", to_string(*exit));
   else
     result += fmt::format("  it runs\n{}", worker.threads());
   if (worker.ready)
