@@ -117,7 +117,7 @@ class Driver {
     auto victim = workers_.begin() + static_cast<std::ptrdiff_t>(random_() % workers_.size());
     if (random_() % 100 < churn_.aimed_percent) {
       // Look until somebody is inside, for a while: between two sections there may be nobody.
-      const auto enough = Clock::now() + 2ms;
+      const auto enough = Clock::now() + 20ms;
       std::optional<std::uint32_t> who;
       while (!(who = inside()) && Clock::now() < enough) std::this_thread::yield();
       const auto found = std::find_if(workers_.begin(), workers_.end(), [&](const Worker& worker) {

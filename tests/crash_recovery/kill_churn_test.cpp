@@ -51,6 +51,7 @@ TEST_P(KillChurn, HoldsForProcessesOfSeveralThreads) {
                                        .processes = 4,
                                        .threads = 3,
                                        .duration = churn_duration(3000ms),
+                                       .hold = 500us,
                                        .hostility = hostile,
                                        .seed = churn_seed()}));
 }
