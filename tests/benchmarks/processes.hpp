@@ -1,0 +1,35 @@
+// processes.hpp - what the kernel says about processes that are being measured.
+#pragma once
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <string_view>
+#include <holdfast/platform/descriptor.hpp>
+
+namespace holdfast::benchmarks {
+/// Its main thread sleeps in the kernel, waiting for an event that may take long (state S).
+[[nodiscard]] inline bool is_asleep(std::int64_t pid) {
+  std::array<char, 32> path{};
+  std::snprintf(path.data(), path.size(), "/proc/%lld/stat", static_cast<long long>(pid));
+  const platform::Descriptor stat{::open(path.data(), O_RDONLY | O_CLOEXEC)};
+  std::array<char, 256> text{};
+  const auto size = stat ? ::read(stat.number(), text.data(), text.size()) : -1;
+  if (size <= 0) return false;
+  const std::string_view line{text.data(), static_cast<std::size_t>(size)};
+  const auto name_end = line.rfind(')');  // a program's name may contain anything, the fields after it may not
+  return name_end != std::string_view::npos && line.substr(name_end).starts_with(") S");
+}
+
+/// Processor time of this process, in user space and in the kernel.
+[[nodiscard]] inline std::chrono::nanoseconds cpu_time() {
+  struct rusage usage {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return std::chrono::seconds{usage.ru_utime.tv_sec + usage.ru_stime.tv_sec} +
+         std::chrono::microseconds{usage.ru_utime.tv_usec + usage.ru_stime.tv_usec};
+}
+}  // namespace holdfast::benchmarks
