@@ -8,6 +8,7 @@
 #include <random>
 #include <set>
 #include <thread>
+#include <utility>
 #include <holdfast/testing/worker_process.hpp>
 
 #include "../exclusion/lock_under_test.hpp"
@@ -27,7 +28,8 @@ std::ostream& operator<<(std::ostream& out, const ChurnReport& report) {
   out << "seed " << report.seed << ": " << report.kills << " kills (" << report.kills_inside << " inside), "
       << history.acquisitions << " sections, " << history.recoveries << " recoveries, " << history.overlaps
       << " overlaps, "
-      << "longest gap " << static_cast<double>(history.longest_gap_ns) / 1e6 << " ms, " << report.stops << " stops";
+      << "longest gap " << static_cast<double>(history.longest_gap_ns) / 1e6 << " ms, " << report.suspensions
+      << " suspensions, " << report.stops << " stops";
   for (const auto& finding : report.findings) out << "\n  " << finding;
   return out;
 }
@@ -64,7 +66,7 @@ class Driver {
       // The pace of the kills is what is random here; nothing is waited for.
       std::this_thread::sleep_for(std::chrono::microseconds{std::uniform_int_distribution<std::int64_t>{
           1000, std::max<std::int64_t>(1000, churn_.longest_pause / 1us)}(random_)});
-      kill_one();
+      disturb_one();
       if (churn_.until_first_overlap && Clock::now() >= next_look) {
         if (harness::check_history(journal_.entries()).overlaps != 0) break;
         next_look = Clock::now() + 250ms;
@@ -113,22 +115,33 @@ class Driver {
     return who;
   }
 
-  void kill_one() {
-    auto victim = workers_.begin() + static_cast<std::ptrdiff_t>(random_() % workers_.size());
-    if (random_() % 100 < churn_.aimed_percent) {
-      // Look until somebody is inside, for a while: between two sections there may be nobody.
-      const auto enough = Clock::now() + 20ms;
-      std::optional<std::uint32_t> who;
-      while (!(who = inside()) && Clock::now() < enough) std::this_thread::yield();
-      const auto found = std::find_if(workers_.begin(), workers_.end(), [&](const Worker& worker) {
-        return who && *who >= worker.who && *who < worker.who + churn_.threads;
-      });
-      if (found != workers_.end()) victim = found;
+  /// At random, or whoever is inside.
+  Worker& victim() {
+    Worker& any = workers_[random_() % workers_.size()];
+    if (random_() % 100 >= churn_.aimed_percent) return any;
+    // Look until somebody is inside, for a while: between two sections there may be nobody.
+    const auto enough = Clock::now() + 20ms;
+    std::optional<std::uint32_t> who;
+    while (!(who = inside()) && Clock::now() < enough) std::this_thread::yield();
+    const auto found = std::find_if(workers_.begin(), workers_.end(), [&](const Worker& worker) {
+      return who && *who >= worker.who && *who < worker.who + churn_.threads;
+    });
+    return found != workers_.end() ? *found : any;
+  }
+
+  void disturb_one() {
+    if (suspended_ != nullptr) std::exchange(suspended_, nullptr)->process.resume();
+    Worker& worker = victim();
+    if (random_() % 100 < churn_.stopped_percent && worker.process.is_running()) {
+      worker.process.stop();
+      suspended_ = &worker;
+      ++report_.suspensions;
+      return;
     }
-    doom(*victim);
-    victim->process.kill();
-    dead_.push_back(std::move(victim->process));
-    *victim = start();
+    doom(worker);
+    worker.process.kill();
+    dead_.push_back(std::move(worker.process));
+    worker = start();
     ++report_.kills;
     // Some stay zombies for a while: to a careless lock they look alive.
     if (!churn_.leave_zombies || one_in(2) || dead_.size() > churn_.processes) reap_all();
@@ -148,6 +161,7 @@ class Driver {
   }
 
   void finish() {
+    if (suspended_ != nullptr) suspended_->process.resume();
     reap_all();
     for (auto& worker : workers_) worker.process.release();
     const Deadline deadline{30s};
@@ -198,6 +212,7 @@ class Driver {
   Journal journal_;
   ChurnReport report_;
   std::vector<Worker> workers_;
+  Worker* suspended_ = nullptr;
   std::deque<WorkerProcess> dead_;
   std::uint32_t next_who_ = 0;
   bool failed_ = false;

@@ -23,7 +23,8 @@ struct Churn {
   std::chrono::microseconds hold{100};
   Hostility hostility{};
   std::uint64_t seed = 0;
-  bool leave_zombies = true;  ///< Some of the dead are reaped late.
+  unsigned stopped_percent = 20;  ///< Instead of a kill: stopped until the next one, as on a machine without time.
+  bool leave_zombies = true;      ///< Some of the dead are reaped late.
   bool until_first_overlap = false;
 };
 
@@ -32,7 +33,8 @@ struct ChurnReport {
   harness::History history;
   std::uint64_t kills = 0;
   std::uint64_t kills_inside = 0;  ///< of these, of one that was inside when it was doomed
-  std::uint64_t stops = 0;         ///< of the hostile scheduler, as told by those workers that lived to the end
+  std::uint64_t suspensions = 0;   ///< processes that were stopped and continued
+  std::uint64_t stops = 0;         ///< of threads by the hostile scheduler, as told by those that lived to the end
   std::uint64_t seed = 0;
   [[nodiscard]] bool ok() const noexcept { return findings.empty(); }
 };

@@ -29,20 +29,21 @@ void expect_held(const ChurnReport& report) {
 std::string name_of_kind(const testing::TestParamInfo<const char*>& kind) { return kind.param; }
 
 class KillChurn : public testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(, KillChurn, testing::Values("file_lock", "file_lock_unfair"), name_of_kind);
+INSTANTIATE_TEST_SUITE_P(, KillChurn, testing::Values("file_lock", "file_lock_unfair", "file_lock_mixed"),
+                         name_of_kind);
 
 TEST_P(KillChurn, HoldsUnderAHostileSchedule) {
   const TempDir dir;
   const auto report =
       kill_churn(dir / "run",
-                 {.kind = GetParam(), .duration = churn_duration(5000ms), .hostility = hostile, .seed = churn_seed()});
+                 {.kind = GetParam(), .duration = churn_duration(2000ms), .hostility = hostile, .seed = churn_seed()});
   expect_held(report);
   EXPECT_GT(report.stops, 0U) << "the hostile scheduler was not there";
 }
 
 TEST_P(KillChurn, HoldsAtFullSpeed) {
   const TempDir dir;
-  expect_held(kill_churn(dir / "run", {.kind = GetParam(), .duration = churn_duration(3000ms), .seed = churn_seed()}));
+  expect_held(kill_churn(dir / "run", {.kind = GetParam(), .duration = churn_duration(1000ms), .seed = churn_seed()}));
 }
 
 TEST_P(KillChurn, HoldsForProcessesOfSeveralThreads) {
@@ -50,7 +51,7 @@ TEST_P(KillChurn, HoldsForProcessesOfSeveralThreads) {
   expect_held(kill_churn(dir / "run", {.kind = GetParam(),
                                        .processes = 4,
                                        .threads = 3,
-                                       .duration = churn_duration(3000ms),
+                                       .duration = churn_duration(1500ms),
                                        .hold = 500us,
                                        .hostility = hostile,
                                        .seed = churn_seed()}));
@@ -75,7 +76,7 @@ TEST(KillChurnControl, RejectsTheNaiveLock) {
 TEST(KillChurnControl, AcceptsTheLockOfTheKernel) {
   const TempDir dir;
   const auto report =
-      kill_churn(dir / "run", {.kind = "flock", .duration = 2000ms, .hostility = hostile, .seed = churn_seed()});
+      kill_churn(dir / "run", {.kind = "flock", .duration = 1500ms, .hostility = hostile, .seed = churn_seed()});
   EXPECT_TRUE(report.ok()) << report;
   EXPECT_GT(report.kills_inside, 0U);
 }

@@ -5,8 +5,10 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
@@ -30,7 +32,8 @@ class LockUnderTest {
   virtual void unlock() = 0;
   [[nodiscard]] virtual bool owner_died() const { return false; }  ///< What the owner was told of the one before.
 
-  /// Kinds: file_lock, file_lock_unfair, flock (right); naive, naive_with_grace, nothing (wrong).
+  /// Kinds: file_lock, file_lock_unfair, file_lock_mixed (every second object is fair), flock (right);
+  /// naive, naive_with_grace, nothing (wrong).
   static std::unique_ptr<LockUnderTest> make(std::string_view kind, const std::filesystem::path& resource,
                                              const NaiveLock::Options& naive = {});
 };
@@ -96,6 +99,10 @@ inline std::unique_ptr<LockUnderTest> LockUnderTest::make(std::string_view kind,
                                                           const NaiveLock::Options& naive) {
   if (kind == "file_lock") return std::make_unique<FileLockUnderTest>(resource, true);
   if (kind == "file_lock_unfair") return std::make_unique<FileLockUnderTest>(resource, false);
+  if (kind == "file_lock_mixed") {
+    static std::atomic<std::uint64_t> made{static_cast<std::uint64_t>(::getpid())};
+    return std::make_unique<FileLockUnderTest>(resource, made.fetch_add(1) % 2 == 0);
+  }
   if (kind == "flock") return std::make_unique<FlockUnderTest>(resource);
   if (kind == "nothing") return std::make_unique<NothingUnderTest>();
   NaiveLock::Options options = naive;
