@@ -1,0 +1,14 @@
+// recovery.hpp - the scenario kill: owners are killed, and somebody else has to get the lock.
+#pragma once
+#include "tool/results.hpp"
+#include "tool/stage.hpp"
+
+namespace holdfast::tool {
+constexpr int recovery_rounds = 5;
+constexpr double recovery_weight = 1 + 0.05 * recovery_rounds;  ///< For the progress bar.
+
+/// Each round, with three processes: the owner is killed while a second one sleeps, waiting for the lock; then that one,
+/// being the owner now, is killed, and a third one comes and asks. Stops at the first round with a problem.
+/// Throws Error if that cannot be done, and Interrupted.
+[[nodiscard]] Recovery run_recovery(const Stage& stage);
+}  // namespace holdfast::tool

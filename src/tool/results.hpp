@@ -1,0 +1,64 @@
+// results.hpp - what a run found out. Each scenario lists what it holds against the lock: nothing there, and it holds.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+#include <holdfast/testing/journal.hpp>
+
+#include "tool/machine.hpp"
+
+namespace holdfast::tool {
+/// Contenders increment one counter.
+struct Contest {
+  std::uint64_t contenders = 0;
+  std::uint64_t expected = 0;    ///< Increments that were asked for.
+  std::uint64_t attempted = 0;   ///< Who does not get the lock once, tries no further.
+  std::uint64_t successful = 0;  ///< Reported as done.
+  std::uint64_t failed = 0;
+  std::uint64_t final = 0;                ///< What the counter says.
+  std::chrono::nanoseconds duration{0};   ///< From the first arrival to the last leaving.
+  std::chrono::nanoseconds lock_cpu{0};   ///< CPU time inside lock(), of all.
+  harness::History history{};             ///< Waits, order, overlaps, overtakes.
+  std::vector<harness::Entry> entries{};  ///< Of the journal.
+  std::vector<std::string> problems{};
+
+  [[nodiscard]] std::uint64_t lost() const noexcept { return successful - std::min(successful, final); }
+  [[nodiscard]] double operations_per_second() const noexcept;
+  [[nodiscard]] std::chrono::nanoseconds total_wait() const noexcept;
+  [[nodiscard]] std::optional<std::chrono::nanoseconds> mean_wait() const noexcept;  ///< Empty: nobody got the lock.
+  [[nodiscard]] std::optional<std::chrono::nanoseconds> longest_wait() const noexcept;
+  [[nodiscard]] double overtakes_per_acquisition() const noexcept;
+  /// Milliseconds of CPU for each second that somebody spent in lock().
+  [[nodiscard]] double cpu_per_second_of_waiting() const noexcept;
+};
+
+/// Owners are killed.
+struct Recovery {
+  std::vector<std::chrono::nanoseconds> waiters{};    ///< From the kill until one who slept has the lock.
+  std::vector<std::chrono::nanoseconds> newcomers{};  ///< From asking for it, the owner being dead, until having it.
+  std::chrono::nanoseconds lock_cpu{0};               ///< CPU time inside lock(), of the one who slept last.
+  std::chrono::nanoseconds slept{0};                  ///< How long that one was in lock().
+  std::vector<harness::Entry> entries{};              ///< Of the last round: 0 the owner, 1 the waiter, 2 the newcomer.
+  std::vector<std::string> problems{};
+
+  [[nodiscard]] double cpu_per_second_of_waiting() const noexcept;
+};
+
+/// Empty if there is none.
+[[nodiscard]] std::optional<std::chrono::nanoseconds> median(std::vector<std::chrono::nanoseconds> times);
+[[nodiscard]] double milliseconds(std::chrono::nanoseconds time) noexcept;
+
+struct Results {
+  std::filesystem::path directory;
+  bool temporary = false;
+  Surroundings surroundings;
+  Contest contention, threads, race;
+  std::vector<Contest> stress;
+  Recovery kill;
+
+  [[nodiscard]] std::vector<std::string> problems() const;  ///< Of all scenarios, each with its scenario's name.
+  [[nodiscard]] bool holds() const { return problems().empty(); }
+};
+}  // namespace holdfast::tool

@@ -1,0 +1,117 @@
+#include "tool/validate.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <holdfast/error.hpp>
+
+#include "tool/contest.hpp"
+#include "tool/counter_file.hpp"
+#include "tool/files.hpp"
+#include "tool/lock_under_test.hpp"
+#include "tool/progress.hpp"
+#include "tool/recovery.hpp"
+#include "tool/stage.hpp"
+
+namespace holdfast::tool {
+namespace fs = std::filesystem;
+namespace {
+using namespace std::chrono_literals;
+
+fs::path system_temporary_directory() {
+  std::error_code error;
+  auto path = fs::temp_directory_path(error);
+  return error ? fs::path{"/tmp"} : path;  // TMPDIR names nothing: what is wrong will be said when it is used
+}
+
+fs::path checked(const fs::path& directory) {
+  std::error_code error;
+  auto path = fs::canonical(directory, error);
+  if (!error && !fs::is_directory(path, error) && !error) error = std::make_error_code(std::errc::not_a_directory);
+  if (error) throw Error{error, "validate locking in", directory.native()};
+  return path;
+}
+
+/// What keeps everybody from working there is said once, in one line, before anything is started.
+void try_out(const TestedDirectory& directory, const Settings& settings) {
+  const auto resource = directory.resource("trial");
+  try {
+    write_counter(resource, 0);
+  } catch (const Error& error) {
+    throw Error{error.code(), "validate locking in", directory.path().native()};
+  }
+  const auto lock = make_lock(resource, settings.fair);
+  if (lock->lock(settings.deadline)) lock->unlock();
+}
+
+struct Plan {
+  ContestPlan contention, threads, race, stress;
+  double weight;
+};
+
+Plan plan_for(const Settings& settings) {
+  const auto processes = settings.processes;
+  Plan plan{.contention = {.name = "contention",
+                           .in_words = fmt::format("contention of {} processes", processes),
+                           .processes = processes,
+                           .increments = settings.increments,
+                           .hold = settings.hold},
+            .threads = {.name = "threads",
+                        .in_words = fmt::format("the same by threads of one process"),
+                        .threads = processes,
+                        .increments = settings.increments,
+                        .hold = settings.hold},
+            .race = {.name = "race",
+                     .in_words = fmt::format("race of {} processes", processes),
+                     .processes = processes,
+                     .hold = std::max<std::chrono::nanoseconds>(settings.hold, 1ms),
+                     .warm = true},
+            .stress = {.name = "stress", .in_words = "stress", .processes = 5, .increments = 10, .hold = settings.hold},
+            .weight = 0};
+  plan.weight = plan.contention.weight() + plan.threads.weight() + recovery_weight + plan.race.weight() +
+                plan.stress.weight() * settings.iterations;
+  return plan;
+}
+
+void run_stress(const Stage& stage, ContestPlan plan, std::vector<Contest>& results) {
+  for (std::uint32_t i = 0; i < stage.settings.iterations; ++i) {
+    plan.name = fmt::format("stress-{}", i + 1);
+    plan.in_words = fmt::format("stress, iteration {} of {}", i + 1, stage.settings.iterations);
+    results.push_back(run_contest(stage, plan));
+    if (results.back().failed > 0) return;  // the others would take as long to fail
+  }
+}
+}  // namespace
+
+Results validate(const Settings& settings) {
+  Results results;
+  results.temporary = !settings.directory;
+  std::optional<ScratchDirectory> temporary;
+  if (results.temporary) temporary.emplace(std::vector{system_temporary_directory()});
+  results.directory = checked(temporary ? temporary->path() : *settings.directory);
+
+  const TestedDirectory directory{results.directory};
+  try_out(directory, settings);
+  directory.clear();
+  results.surroundings = look_around(results.directory);
+
+  // Shared memory first: written to by all workers, it must not wait for a disk.
+  const ScratchDirectory scratch{{"/dev/shm", system_temporary_directory(), results.directory}};
+  const auto plan = plan_for(settings);
+  Progress progress{stderr, plan.weight};
+  const Stage stage{settings, directory, scratch, progress, this_program()};
+  results.contention = run_contest(stage, plan.contention);
+  results.threads = run_contest(stage, plan.threads);
+  results.kill = run_recovery(stage);
+  results.race = run_contest(stage, plan.race);
+  run_stress(stage, plan.stress, results.stress);
+  return results;
+}
+}  // namespace holdfast::tool
