@@ -98,6 +98,7 @@ class Driver {
                                        .who = next_who_,
                                        .threads = churn_.threads,
                                        .hold = churn_.hold,
+                                       .think = churn_.think,
                                        .seed = random_() >> 32,
                                        .hostility = churn_.hostility};
     Worker worker{harness::SpawnWorker(CONTENDER_WORKER, "churn_until_released", arguments.pack()), next_who_};

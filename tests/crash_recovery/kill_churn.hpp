@@ -21,6 +21,7 @@ struct Churn {
   std::chrono::milliseconds longest_pause{8};  ///< between two kills; shortest 1 ms
   unsigned aimed_percent = 50;                 ///< of the kills: at the one that is inside
   std::chrono::microseconds hold{100};
+  std::chrono::microseconds think{0};  ///< on average, between two sections: so long that the lock is often free
   Hostility hostility{};
   std::uint64_t seed = 0;
   unsigned stopped_percent = 20;  ///< Instead of a kill: stopped until the next one, as on a machine without time.

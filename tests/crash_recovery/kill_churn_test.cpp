@@ -34,9 +34,11 @@ INSTANTIATE_TEST_SUITE_P(, KillChurn, testing::Values("file_lock", "file_lock_un
 
 TEST_P(KillChurn, HoldsUnderAHostileSchedule) {
   const TempDir dir;
-  const auto report =
-      kill_churn(dir / "run",
-                 {.kind = GetParam(), .duration = churn_duration(2000ms), .hostility = hostile, .seed = churn_seed()});
+  const auto report = kill_churn(dir / "run", {.kind = GetParam(),
+                                               .duration = churn_duration(2000ms),
+                                               .hold = 500us,
+                                               .hostility = hostile,
+                                               .seed = churn_seed()});
   expect_held(report);
   EXPECT_GT(report.stops, 0U) << "the hostile scheduler was not there";
 }
@@ -44,6 +46,18 @@ TEST_P(KillChurn, HoldsUnderAHostileSchedule) {
 TEST_P(KillChurn, HoldsAtFullSpeed) {
   const TempDir dir;
   expect_held(kill_churn(dir / "run", {.kind = GetParam(), .duration = churn_duration(1000ms), .seed = churn_seed()}));
+}
+
+// Most often nobody is in the way, then all at once somebody is: what is saved as long as one is alone has to be undone.
+TEST_P(KillChurn, HoldsWhereTheLockIsOftenFree) {
+  const TempDir dir;
+  expect_held(kill_churn(dir / "run", {.kind = GetParam(),
+                                       .processes = 3,
+                                       .duration = churn_duration(1500ms),
+                                       .hold = 100us,
+                                       .think = 500us,
+                                       .hostility = {.per_mille = 50, .longest_us = 2000},
+                                       .seed = churn_seed()}));
 }
 
 TEST_P(KillChurn, HoldsForProcessesOfSeveralThreads) {

@@ -23,7 +23,8 @@ struct ContenderArguments {
   std::uint32_t who = 0;  ///< its number there; a worker with several threads uses as many numbers from here on
   std::uint32_t threads = 1;
   std::uint64_t increments = 1;
-  std::chrono::microseconds hold{0};  ///< work inside the section, in addition to the increment
+  std::chrono::microseconds hold{0};   ///< work inside the section, in addition to the increment
+  std::chrono::microseconds think{0};  ///< work between two sections
   std::uint64_t seed = 0;
   Hostility hostility{};
   std::string gates =
@@ -38,6 +39,7 @@ struct ContenderArguments {
             threads,
             increments,
             hold.count(),
+            think.count(),
             seed,
             hostility.per_mille,
             hostility.longest_us,
@@ -52,10 +54,11 @@ struct ContenderArguments {
             .threads = static_cast<std::uint32_t>(context.number(5)),
             .increments = static_cast<std::uint64_t>(context.number(6)),
             .hold = std::chrono::microseconds{context.number(7)},
-            .seed = static_cast<std::uint64_t>(context.number(8)),
-            .hostility = {.per_mille = static_cast<unsigned>(context.number(9)),
-                          .longest_us = static_cast<unsigned>(context.number(10))},
-            .gates = context.argument(11)};
+            .think = std::chrono::microseconds{context.number(8)},
+            .seed = static_cast<std::uint64_t>(context.number(9)),
+            .hostility = {.per_mille = static_cast<unsigned>(context.number(10)),
+                          .longest_us = static_cast<unsigned>(context.number(11))},
+            .gates = context.argument(12)};
   }
 };
 }  // namespace holdfast::test

@@ -130,6 +130,7 @@ void churn(const ContenderArguments& arguments, std::uint32_t who, Journal& jour
     work_for(arguments.hold);
     journal.append(who, Event::left);
     lock->unlock();
+    if (arguments.think != 0us) work_for(arguments.think * (random() % 1000) / 500);
   }
 }
 
