@@ -20,19 +20,6 @@ constexpr auto exit_codes =
     "Exit codes: 0 locking holds, 1 it does not, 2 it could not be tried: bad arguments, unusable directory.\n"
     "Each figure is explained in docs/validate.md.\n";
 
-/// An option that takes a duration, with limits.
-void add_duration(CLI::App& app, const std::string& name, std::chrono::nanoseconds& value,
-                  std::chrono::nanoseconds most, const std::string& standard, const std::string& description) {
-  const auto read = [&value, most, name](const std::string& text) {
-    const auto duration = parse_duration(text);
-    if (!duration) throw CLI::ValidationError{name, fmt::format("'{}' is not a duration such as 200us, 5ms, 1s", text)};
-    if (*duration > most)
-      throw CLI::ValidationError{name, fmt::format("{} is more than {}", text, text::in_words(most))};
-    value = *duration;
-  };
-  app.add_option_function<std::string>(name, read, description)->type_name("DURATION")->default_str(standard);
-}
-
 ExitCode refuse(const CLI::App& app, std::string_view why) {
   while (why.ends_with('\n')) why.remove_suffix(1);
   fmt::print(stderr, "holdfast: {}\nTry 'holdfast{} --help'.\n", text::escaped(why),
@@ -72,26 +59,34 @@ std::variant<Settings, ExitCode> parse_arguments(int argc, const char* const* ar
   const auto set_path = [](std::optional<std::filesystem::path>& path) {
     return [&path](const std::string& text) { path = text; };
   };
-  validate
-      .add_option_function<std::string>("DIRECTORY", set_path(settings.directory), "Where; default: a temporary one")
+  validate.add_option_function<std::string>("DIRECTORY", set_path(settings.directory), "Where (a temporary one)")
       ->type_name("");
-  validate.add_option("--processes", settings.processes, "Contenders in contention, threads and race")
-      ->check(CLI::Range(1U, most_processes))
-      ->type_name("N")
-      ->capture_default_str();
-  validate.add_option("--increments", settings.increments, "Increments by each, in contention and threads")
-      ->check(CLI::Range(std::uint64_t{1}, most_operations))
-      ->type_name("N")
-      ->capture_default_str();
-  validate.add_option("--iterations", settings.iterations, "Rounds of stress, 5 processes x 10 increments each")
-      ->check(CLI::Range(1U, most_iterations))
-      ->type_name("N")
-      ->capture_default_str();
-  add_duration(validate, "--hold", settings.hold, longest_hold, "0us", "How long each section lasts at least");
-  add_duration(validate, "--deadline", settings.deadline, longest_deadline, "30s",
-               "When a lock that nobody holds counts as lost");
-  validate.add_flag(
-      "--unfair", [&settings](std::int64_t) { settings.fair = false; }, "Locks without order of arrival");
+  const auto add_number = [&validate](const std::string& name, std::uint32_t& value, std::uint32_t most,
+                                      const std::string& description) {
+    validate.add_option(name, value, fmt::format("{} ({})", description, value))
+        ->check(CLI::Range(1U, most).description(""))
+        ->type_name("N");
+  };
+  add_number("--processes", settings.processes, most_processes, "Contenders in contention, threads and race");
+  add_number("--increments", settings.increments, most_operations, "Increments by each, in contention and threads");
+  add_number("--iterations", settings.iterations, most_iterations,
+             "Rounds of stress, 5 processes x 10 increments each");
+  const auto add_duration = [&validate](const std::string& name, std::chrono::nanoseconds& value,
+                                        std::chrono::nanoseconds most, const std::string& description) {
+    const auto read = [&value, most, name](const std::string& text) {
+      const auto duration = parse_duration(text);
+      if (!duration)
+        throw CLI::ValidationError{name, fmt::format("'{}' is not a duration such as 200us, 5ms, 1s", text)};
+      if (*duration > most)
+        throw CLI::ValidationError{name, fmt::format("{} is more than {}", text, text::in_words(most))};
+      value = *duration;
+    };
+    validate.add_option_function<std::string>(name, read, description)->type_name("TIME");
+  };
+  add_duration("--hold", settings.hold, longest_hold, "How long each section lasts at least (0us)");
+  add_duration("--deadline", settings.deadline, longest_deadline, "When a lock that is not had counts as failed (30s)");
+  bool unfair = false;
+  validate.add_flag("--unfair", unfair, "Locks without order of arrival");
   validate.add_flag("--json", settings.json, "Print one JSON object instead of the report");
   validate
       .add_option_function<std::string>("--timeline", set_path(settings.timeline),
@@ -107,6 +102,7 @@ std::variant<Settings, ExitCode> parse_arguments(int argc, const char* const* ar
     }
     return refuse(app, error.what());
   }
+  settings.fair = !unfair;
   if (std::uint64_t{settings.processes} * settings.increments > most_operations)
     return refuse(app, fmt::format("--processes times --increments is more than {}", most_operations));
   if (settings.deadline.count() == 0) return refuse(app, "--deadline: 0 leaves no time at all");

@@ -22,7 +22,7 @@ std::chrono::nanoseconds patience_for_one(const Stage& stage, const ContestPlan&
 
 /// All of it. Only a worker that does not even keep its own deadlines is ended by this one.
 std::chrono::nanoseconds patience_for_all(const Stage& stage, const ContestPlan& plan) {
-  return 2 * patience_for_one(stage, plan) + plan.operations() * (2 * plan.hold + 5ms) + 10s;
+  return 4 * patience_for_one(stage, plan) + plan.operations() * (2 * plan.hold + 5ms);
 }
 
 std::chrono::nanoseconds duration_of(const std::vector<harness::Entry>& entries) {

@@ -19,6 +19,8 @@ std::string last_words(const harness::WorkerProcess& worker) {
   std::string_view rest = errors;
   while (rest.ends_with('\n')) rest.remove_suffix(1);
   rest.remove_prefix(rest.rfind('\n') + 1);
+  constexpr std::string_view exception = "uncaught exception: ";
+  if (const auto at = rest.find(exception); at != std::string_view::npos) rest.remove_prefix(at + exception.size());
   return rest.empty() ? "" : fmt::format(": {}", text::escaped(rest));
 }
 }  // namespace

@@ -11,9 +11,9 @@
 namespace holdfast::tool {
 namespace fs = std::filesystem;
 namespace {
-std::string marked_name() {
+std::string random_digits() {
   std::random_device random;
-  return fmt::format("holdfast-validate-{:08x}{:08x}", random(), random());
+  return fmt::format("{:08x}", random());
 }
 }  // namespace
 
@@ -22,7 +22,7 @@ ScratchDirectory::ScratchDirectory(const std::vector<fs::path>& bases) {
   for (const auto& base : bases) {
     path_ = fs::canonical(base, error);
     if (error) continue;
-    path_ /= marked_name();
+    path_ /= "holdfast-validate-" + random_digits();
     if (!fs::create_directory(path_, error)) continue;
     fs::permissions(path_, fs::perms::owner_all, error);
     return;
@@ -35,16 +35,22 @@ ScratchDirectory::~ScratchDirectory() {
   fs::remove_all(path_, ignored);
 }
 
-TestedDirectory::TestedDirectory(fs::path path) : path_{std::move(path)}, mark_{marked_name()} {}
+TestedDirectory::TestedDirectory(fs::path path) : path_{std::move(path)} {
+  do {
+    mark_ = "validate-" + random_digits();  // 17 bytes: so much FileLock keeps of a long name in the names beside it
+  } while (!leftovers().empty());
+}
 TestedDirectory::~TestedDirectory() { clear(); }
 
 fs::path TestedDirectory::resource(const std::string& name) const { return path_ / (mark_ + '.' + name); }
 
 std::vector<std::string> TestedDirectory::leftovers() const {
   std::vector<std::string> result;
-  for (const auto& entry : fs::directory_iterator{path_})
-    if (auto name = entry.path().filename().string(); name.find(mark_) != std::string::npos)
+  std::error_code error;
+  for (fs::directory_iterator entry{path_, error}, end; !error && entry != end; entry.increment(error))
+    if (auto name = entry->path().filename().string(); name.starts_with(mark_) || name.starts_with('.' + mark_))
       result.push_back(std::move(name));
+  if (error) throw Error{error, "read the directory", path_.native()};
   std::sort(result.begin(), result.end());
   return result;
 }

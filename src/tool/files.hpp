@@ -18,19 +18,18 @@ class ScratchDirectory {
   std::filesystem::path path_;
 };
 
-/// The tested directory. Everything that a run makes in it has one mark in its name, which no other run has; so others
-/// may work there meanwhile, and what is left can be told, and removed.
+/// The tested directory. Everything that a run makes in it has a name that begins with one mark, or with a dot and the
+/// mark, which nothing else has; so others may work there meanwhile, and what is left can be told, and removed.
 class TestedDirectory {
  public:
-  explicit TestedDirectory(std::filesystem::path path);
+  explicit TestedDirectory(std::filesystem::path path);  ///< Throws Error.
   TestedDirectory(const TestedDirectory&) = delete;
   TestedDirectory& operator=(const TestedDirectory&) = delete;
   ~TestedDirectory();  ///< Removes what is left.
 
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
   [[nodiscard]] std::filesystem::path resource(const std::string& name) const;  ///< A path in it, marked.
-  [[nodiscard]] std::vector<std::string> leftovers()
-      const;                    ///< Names, sorted. Throws std::filesystem::filesystem_error.
+  [[nodiscard]] std::vector<std::string> leftovers() const;                     ///< Names, sorted. Throws Error.
   void clear() const noexcept;  ///< Removes all leftovers that can be removed.
 
  private:

@@ -68,7 +68,7 @@ class Round {
   }
 
   void problem(std::string text) { recovery_.problems.push_back(std::move(text)); }
-  [[nodiscard]] Deadline patience() const { return stage_.settings.deadline + 5s; }
+  [[nodiscard]] Deadline patience() const { return 4 * stage_.settings.deadline; }
 
   [[nodiscard]] bool own() {
     crew_.worker(owner).release();

@@ -21,7 +21,7 @@ struct Settings {
 
 constexpr std::uint32_t most_processes = 1000;
 constexpr std::uint32_t most_iterations = 1000;
-constexpr std::uint64_t most_operations = 2'000'000;  ///< Processes times increments: each takes 48 bytes of journal.
+constexpr std::uint32_t most_operations = 2'000'000;  ///< Processes times increments: each takes 48 bytes of journal.
 constexpr std::chrono::nanoseconds longest_hold = std::chrono::minutes{1};
 constexpr std::chrono::nanoseconds longest_deadline = std::chrono::hours{24};
 }  // namespace holdfast::tool

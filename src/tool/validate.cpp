@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <system_error>
@@ -25,14 +26,25 @@ namespace fs = std::filesystem;
 namespace {
 using namespace std::chrono_literals;
 
-fs::path system_temporary_directory() {
+/// Where TMPDIR says, also if nothing is there: that is told when it is used.
+fs::path temporary_base() {
+  if (const char* chosen = std::getenv("TMPDIR"); chosen != nullptr && *chosen != '\0') return chosen;
   std::error_code error;
   auto path = fs::temp_directory_path(error);
-  return error ? fs::path{"/tmp"} : path;  // TMPDIR names nothing: what is wrong will be said when it is used
+  return error ? fs::path{"/tmp"} : path;
+}
+
+/// Shared memory, unless somebody has said where: what all workers write to must not wait for a disk.
+std::vector<fs::path> scratch_bases(const fs::path& tested) {
+  std::vector<fs::path> bases{temporary_base(), tested};
+  if (std::getenv("TMPDIR") == nullptr) bases.insert(bases.begin(), "/dev/shm");
+  return bases;
 }
 
 fs::path checked(const fs::path& directory) {
   std::error_code error;
+  if (directory.empty())
+    throw Error{std::make_error_code(std::errc::invalid_argument), "validate locking in a directory without name", {}};
   auto path = fs::canonical(directory, error);
   if (!error && !fs::is_directory(path, error) && !error) error = std::make_error_code(std::errc::not_a_directory);
   if (error) throw Error{error, "validate locking in", directory.native()};
@@ -94,7 +106,7 @@ Results validate(const Settings& settings) {
   Results results;
   results.temporary = !settings.directory;
   std::optional<ScratchDirectory> temporary;
-  if (results.temporary) temporary.emplace(std::vector{system_temporary_directory()});
+  if (results.temporary) temporary.emplace(std::vector{temporary_base()});
   results.directory = checked(temporary ? temporary->path() : *settings.directory);
 
   const TestedDirectory directory{results.directory};
@@ -102,8 +114,7 @@ Results validate(const Settings& settings) {
   directory.clear();
   results.surroundings = look_around(results.directory);
 
-  // Shared memory first: written to by all workers, it must not wait for a disk.
-  const ScratchDirectory scratch{{"/dev/shm", system_temporary_directory(), results.directory}};
+  const ScratchDirectory scratch{scratch_bases(results.directory)};
   const auto plan = plan_for(settings);
   Progress progress{stderr, plan.weight};
   const Stage stage{settings, directory, scratch, progress, this_program()};
