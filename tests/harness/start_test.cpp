@@ -12,7 +12,6 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <set>
 #include <sstream>
 #include <string>
@@ -59,8 +58,12 @@ void expect_exactly_its_own(const std::vector<Open>& open, bool with_ready_signa
   }
 }
 
-std::size_t own_descriptors() {
-  return static_cast<std::size_t>(std::distance(fs::directory_iterator{"/proc/self/fd"}, fs::directory_iterator{}));
+std::set<int> own_descriptor_numbers() {
+  constexpr int beyond_all = 4096;
+  std::set<int> numbers;
+  for (int number = 0; number < beyond_all; ++number)
+    if (::fcntl(number, F_GETFD) >= 0) numbers.insert(number);
+  return numbers;
 }
 
 bool has_children() { return ::waitpid(-1, nullptr, WNOHANG) != -1 || errno != ECHILD; }
@@ -107,18 +110,30 @@ TEST(HarnessStart, PassesOnNothingOfSiblingsThatManyThreadsStartAtOnce) {
   EXPECT_EQ(channels.size(), std::size_t{3} * threads * each) << "no two workers share a channel";
 }
 
+TEST(HarnessStart, PassesOnNothingToProgramsThatOthersStart) {
+  const auto before = own_descriptor_numbers();
+  auto worker = SpawnWorkerWithReadySignal(HARNESS_WORKER, "hang");
+  int checked = 0;
+  for (const int number : own_descriptor_numbers()) {
+    if (before.contains(number)) continue;
+    EXPECT_EQ(::fcntl(number, F_GETFD), FD_CLOEXEC) << number;
+    ++checked;
+  }
+  EXPECT_EQ(checked, 6);
+}
+
 TEST(HarnessStart, LeavesNoDescriptorsAndNoChildrenBehind) {
-  const auto before = own_descriptors();
+  const auto before = own_descriptor_numbers();
   {
     auto ended = SpawnWorkerWithReadySignal(HARNESS_WORKER, "end_with_code", {0});
     (void)ended.wait_for_exit();
     auto killed = SpawnWorker(HARNESS_WORKER, "hang");
     killed.kill();
     auto running = SpawnWorker(HARNESS_WORKER, "hang");
-    EXPECT_LE(own_descriptors(), before + 3 * 6) << "six for each, as promised";
+    EXPECT_LE(own_descriptor_numbers().size(), before.size() + 3 * 6) << "six for each, as promised";
     EXPECT_THROW((void)SpawnWorker("/nonexistent/worker", "pass"), holdfast::Error);
   }
-  EXPECT_EQ(own_descriptors(), before);
+  EXPECT_EQ(own_descriptor_numbers(), before);
   EXPECT_FALSE(has_children());
 }
 
@@ -183,7 +198,7 @@ TEST(HarnessStart, ResetsSignals) {
 }
 
 void expect_not_started(const fs::path& executable, std::errc code, std::string_view words) {
-  const auto before = own_descriptors();
+  const auto before = own_descriptor_numbers();
   try {
     (void)SpawnWorkerWithReadySignal(executable, "pass");
     ADD_FAILURE() << executable << " was started";
@@ -193,7 +208,7 @@ void expect_not_started(const fs::path& executable, std::errc code, std::string_
     EXPECT_PRED_FORMAT2(IsSubstring, executable.string(), error.what());
     EXPECT_PRED_FORMAT2(IsSubstring, std::string{words}, error.what());
   }
-  EXPECT_EQ(own_descriptors(), before);
+  EXPECT_EQ(own_descriptor_numbers(), before);
   EXPECT_FALSE(has_children());
 }
 

@@ -355,7 +355,7 @@ struct WorkerProcess::Impl {
   pid_t pid = 0;
   Descriptor death;     // pidfd
   Descriptor control;   // release bytes out, end mark in
-  Descriptor lifeline;  // its end is the worker's end
+  Descriptor lifeline;  // its end is the end of the worker, and of what it forked
   Descriptor ready;     // empty: no ready signal was asked for
   Descriptor output, errors;
   std::optional<Ready> readiness;
@@ -374,7 +374,6 @@ struct WorkerProcess::Impl {
       siginfo_t info{};
       retried([&] { return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED); });
     }
-    lifeline.close();  // what it forked and left behind
   }
 
   static WorkerProcess start(const std::filesystem::path& executable, std::string_view scenario,
