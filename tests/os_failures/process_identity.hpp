@@ -15,6 +15,7 @@ namespace identities {
 using holdfast::Liveness;
 using holdfast::ProcessIdentity;
 using holdfast::harness::Argument;
+using holdfast::harness::Exit;
 using holdfast::harness::ExpectWorkerOk;
 using holdfast::harness::Ready;
 using holdfast::harness::SpawnWorker;
@@ -37,7 +38,7 @@ inline std::vector<Argument> arguments_for(const Steps& steps, std::string_view 
 inline std::string why_not(const Steps& steps) {
   auto worker = SpawnWorker(IDENTITY_WORKER, "under", arguments_for(steps, "nothing", {}));
   constexpr int not_permitted = 77;
-  if (const auto exit = worker.wait_for_exit(); exit.by == exit.By::code && exit.value == not_permitted)
+  if (const auto exit = worker.wait_for_exit(); exit.by == Exit::By::code && exit.value == not_permitted)
     return worker.errors();
   ExpectWorkerOk(worker);
   return {};

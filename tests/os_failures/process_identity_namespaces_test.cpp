@@ -136,13 +136,17 @@ TEST(ProcessIdentityNamespaces, WithoutProcAnyMoreOnlyAnEndThatIsProvedIsKnown) 
 
 TEST(ProcessIdentityNamespaces, OtherTimeNamespaceIsUnknownBothWays) {
   SKIP_WHERE_FORBIDDEN({"time"});
-  const Twins here, there{{"time"}};
+  Twins here, there{{"time"}};
   EXPECT_NE(field(here.alive.identity, time_namespace), field(there.alive.identity, time_namespace));
   for (const auto* twin : {&here.alive, &here.dead}) EXPECT_EQ(verdict({"time"}, twin->identity), "unknown");
   for (const auto* twin : {&there.alive, &there.dead}) {
     EXPECT_EQ(twin->identity.liveness(), Liveness::unknown);
     EXPECT_EQ(twin->identity.started(), std::chrono::system_clock::time_point{}) << "its clock is another one";
   }
+  here.dead.worker.wait_for_exit();
+  there.dead.worker.wait_for_exit();
+  EXPECT_EQ(verdict({"time"}, here.dead.identity), "unknown");
+  EXPECT_EQ(there.dead.identity.liveness(), Liveness::unknown);
   EXPECT_EQ(output_of({"time"}, "judge_children"), all_known);
   EXPECT_EQ(output_of({"time", "no_pidfd"}, "judge_children"), all_known);
 }

@@ -20,7 +20,7 @@ struct TenthsClock {
   using period = std::deci;
   using duration = std::chrono::duration<rep, period>;
   using time_point = std::chrono::time_point<TenthsClock>;
-  static constexpr bool is_steady = false;
+  [[maybe_unused]] static constexpr bool is_steady = false;
   static time_point now() {
     static const auto began = Steady::now() - 7 * 24h;
     return time_point{std::chrono::duration_cast<duration>(Steady::now() - began)};
