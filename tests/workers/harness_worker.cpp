@@ -399,6 +399,19 @@ int leave_a_lock(WorkerContext&) {
   return 0;
 }
 
+/// As somebody to whom permissions apply.
+int leave_unreadable_directories(WorkerContext&) {
+  constexpr uid_t nobody = 65534;
+  if (::getuid() == 0 && ::setresuid(nobody, nobody, nobody) != 0) return 1;
+  const TempDir dir;
+  fs::create_directories(dir / "a" / "b" / "c");
+  fs::permissions(dir / "a" / "b", fs::perms::none);
+  fs::permissions(dir / "a", fs::perms::owner_read);
+  fs::permissions(dir.path(), fs::perms::owner_read | fs::perms::owner_exec);
+  std::cout << dir.path().string();
+  return 0;
+}
+
 int need_a_directory(WorkerContext&) {
   const TempDir dir;
   return 0;
@@ -419,6 +432,7 @@ constexpr Scenario scenarios[] = {
     {"leave_a_child", leave_a_child},
     {"leave_a_lock", leave_a_lock},
     {"leave_early", leave_early},
+    {"leave_unreadable_directories", leave_unreadable_directories},
     {"let_a_child_return", let_a_child_return},
     {"need_a_directory", need_a_directory},
     {"never_ready", never_ready},

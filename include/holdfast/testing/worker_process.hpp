@@ -18,7 +18,10 @@
 #include <holdfast/error.hpp>
 
 namespace holdfast::harness {
-/// One argument of a worker: a string, a path or a number, as text.
+template <class T>
+concept WholeNumber = std::integral<T> && !std::same_as<T, char>;
+
+/// One argument of a worker: a string, a path or a whole number, as text.
 struct Argument {
   std::string text;
 
@@ -26,9 +29,8 @@ struct Argument {
   Argument(std::string_view string) : text{string} {}                   // NOLINT(*-explicit-*)
   Argument(std::string string) : text{std::move(string)} {}             // NOLINT(*-explicit-*)
   Argument(const std::filesystem::path& path) : text{path.string()} {}  // NOLINT(*-explicit-*)
-  template <class Number>
-  requires(std::integral<Number> && !std::same_as<Number, char>) Argument(Number number)
-      : text{std::to_string(number)} {}  // NOLINT(*-explicit-*)
+  template <WholeNumber T>
+  Argument(T number) : text{std::to_string(number)} {}  // NOLINT(*-explicit-*)
 };
 
 struct WorkerOptions {
