@@ -120,32 +120,42 @@ FileLock::FileLock(FileLock&&) noexcept = default;
 FileLock& FileLock::operator=(FileLock&&) noexcept = default;
 FileLock::~FileLock() = default;
 
+FileLock::Impl& FileLock::impl() const {
+  if (!impl_)
+    throw Error{std::make_error_code(std::errc::operation_not_permitted), "use", "a FileLock", "it was moved from"};
+  return *impl_;
+}
+
 LockOutcome FileLock::lock() {
-  impl_->acquire(Patience::endless());
+  impl().acquire(Patience::endless());
   return outcome();
 }
-bool FileLock::try_lock() { return impl_->acquire(Patience::none()); }
-bool FileLock::try_lock_until(Deadline deadline) { return impl_->acquire(Patience{deadline, nullptr}); }
+bool FileLock::try_lock() { return impl().acquire(Patience::none()); }
+bool FileLock::try_lock_until(Deadline deadline) { return impl().acquire(Patience{deadline, nullptr}); }
 bool FileLock::try_lock_until(const std::stop_token& stop, Deadline deadline) {
-  return impl_->acquire(Patience{deadline, &stop});
+  return impl().acquire(Patience{deadline, &stop});
 }
 bool FileLock::unlock() noexcept {
   std::error_code why;
-  return impl_->unlock(why);
+  return unlock(why);
 }
-bool FileLock::unlock(std::error_code& why) noexcept { return impl_->unlock(why); }
+bool FileLock::unlock(std::error_code& why) noexcept {
+  if (impl_) return impl_->unlock(why);
+  why = std::make_error_code(std::errc::operation_not_permitted);
+  return false;
+}
 
 bool FileLock::owns_lock() const noexcept { return impl_ && impl_->owner() != nullptr; }
 LockOutcome FileLock::outcome() const noexcept {
-  const Contender* const owner = impl_->owner();
+  const Contender* const owner = impl_ ? impl_->owner() : nullptr;
   return owner != nullptr && owner->previous_owner() ? LockOutcome::owner_died : LockOutcome::clean;
 }
 std::optional<ProcessIdentity> FileLock::previous_owner() const {
-  const Contender* const owner = impl_->owner();
+  const Contender* const owner = impl_ ? impl_->owner() : nullptr;
   return owner != nullptr ? owner->previous_owner() : std::nullopt;
 }
 
-std::optional<Holder> FileLock::holder() const { return detail::inspect(impl_->path()); }
+std::optional<Holder> FileLock::holder() const { return detail::inspect(impl().path()); }
 std::optional<Holder> FileLock::holder(const std::filesystem::path& resource) {
   return detail::inspect(*detail::LockPath::resolve(resource));
 }

@@ -89,6 +89,7 @@ class FileLock {
 
  private:
   class Impl;
+  [[nodiscard]] Impl& impl() const;  // throws if this was moved from
   std::unique_ptr<Impl> impl_;
 };
 }  // namespace holdfast

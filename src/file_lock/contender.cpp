@@ -12,6 +12,8 @@ using std::chrono::nanoseconds;
 constexpr nanoseconds first_interval = std::chrono::milliseconds{1}, last_interval = std::chrono::milliseconds{100},
                       stranger_interval = std::chrono::milliseconds{50},
                       watched_stranger_interval = std::chrono::seconds{1};
+/// Somebody who removes all the time what one makes has to be faster than this.
+constexpr int most_attempts = 100;
 
 bool is_missing(std::errc why) noexcept { return why == std::errc::no_such_file_or_directory; }
 bool is_forbidden(std::errc why) noexcept {
@@ -76,6 +78,14 @@ void Contender::fail_foreign() const {
               "a lock is a directory: move the file or link away if no program needs it there"};
 }
 
+void Contender::fail_queue(std::errc why) const {
+  if (is_forbidden(why)) fail_unshared(path_.parent(), path_.queue());
+  if (why != std::errc::not_a_directory && why != std::errc::too_many_symbolic_link_levels) fail(why, "wait for");
+  throw Error{errc::foreign, "lock", path_.shown(),
+              "what bears the name of its queue, " + std::string{path_.queue()} + ", is not a directory",
+              "move the file or link away if no program needs it there"};
+}
+
 void Contender::fail_unshared(int at, const char* name) const {
   platform::Node node;
   const bool known = platform::look(at, name, node) == done;
@@ -122,12 +132,23 @@ void Contender::join_side_name(NameBuffer& name, std::string_view suffix) const 
 
 void Contender::prepare() {
   if (prepared_) return;
+  prepare_home();
+  if (!options_.fair || has_ticket_) return;
+  try {
+    make_ticket();
+  } catch (...) {
+    clean_up();
+    throw;
+  }
+}
+
+void Contender::prepare_home() {
   identity_.join({ProcessIdentity::self().encode()});
   sweep();
   make_private_directory();
-  if (options_.fair && !has_ticket_) make_ticket();
 }
 
+/// Until its kernel lock is taken, a sweeper in another PID namespace may take it for a dead one's, and remove it.
 void Contender::make_private_directory() {
   for (;;) {
     join_side_name(home_, private_suffix);
@@ -137,20 +158,20 @@ void Contender::make_private_directory() {
     why = set_mode(home_.c_str(), directory_mode());
     if (why == done) why = home_life_.open([&] { return platform::open_directory(path_.parent(), home_.c_str()); });
     if (why == done && platform::try_kernel_lock(home_life_.number()) == std::errc::resource_unavailable_try_again)
-      continue;  // a sweeper in another PID namespace was quicker, and removes it
+      continue;
+    if (why == done) why = make_mark();
     if (why == done) {
       prepared_ = true;
-      make_mark();
       return;
     }
+    const Error error = failure(why, "lock");  // before the inodes of what is removed are free again
     home_life_.close();
     platform::remove_directory(path_.parent(), home_.c_str());
-    if (!is_missing(why)) fail(why, "lock");
-    if (platform::look(path_.parent(), ".") != done) fail(why, "lock");
+    if (!is_missing(why)) throw error;
   }
 }
 
-void Contender::make_mark() {
+std::errc Contender::make_mark() noexcept {
   const auto digits = hex(next_name_number());
   mark_.join({owned_prefix, {digits.data(), digits.size()}, ".", identity_.view()});
   lock_mark_.join({path_.lock(), "/", mark_.view()});
@@ -158,28 +179,35 @@ void Contender::make_mark() {
   home_mark.join({home_.view(), "/", mark_.view()});
   auto why = platform::make_channel(path_.parent(), home_mark.c_str(), channel_mode());
   if (why == done) why = set_mode(home_mark.c_str(), channel_mode());
-  if (why == done) return;
-  const Error error = failure(why, "lock");  // before the inodes of what is removed are free again
-  clean_up();
-  throw error;
+  if (why != done) platform::remove_file(path_.parent(), home_mark.c_str());
+  return why;
 }
 
 /// R1: a name belongs to one inode for ever, so what somebody may still look at is never used again.
 void Contender::renew_mark() {
   proof_.close();
   platform::remove_file(home_life_.number(), mark_.c_str());
-  make_mark();
+  const auto why = make_mark();
+  if (why == done || is_missing(why)) return;  // missing: somebody removed the directory, as A1 will find
+  const Error error = failure(why, "lock");
+  clean_up();
+  throw error;
 }
 
+/// Until it is open, a sweeper in another PID namespace may take it for a dead one's, and remove it.
 void Contender::make_ticket() {
-  join_side_name(ticket_, idle_ticket_suffix);
-  auto why = platform::make_channel(path_.parent(), ticket_.c_str(), channel_mode());
-  if (why == done) why = set_mode(ticket_.c_str(), channel_mode());
-  if (why == done) why = ticket_life_.open([&] { return platform::open_to_own(path_.parent(), ticket_.c_str()); });
-  has_ticket_ = why == done;
-  if (has_ticket_) return;
-  platform::remove_file(path_.parent(), ticket_.c_str());
-  fail(why, "wait for");
+  for (;;) {
+    join_side_name(ticket_, idle_ticket_suffix);
+    auto why = platform::make_channel(path_.parent(), ticket_.c_str(), channel_mode());
+    if (why == std::errc::file_exists) continue;
+    if (why != done) fail(why, "wait for");
+    why = set_mode(ticket_.c_str(), channel_mode());
+    if (why == done) why = ticket_life_.open([&] { return platform::open_to_own(path_.parent(), ticket_.c_str()); });
+    has_ticket_ = why == done;
+    if (has_ticket_) return;
+    platform::remove_file(path_.parent(), ticket_.c_str());
+    if (!is_missing(why)) fail(why, "wait for");
+  }
 }
 
 // --- S: sweep what the dead left ------------------------------------------------------------------------------------
@@ -201,7 +229,7 @@ void Contender::sweep_one(const std::string& name) noexcept {
   if (is_ticket) {
     if (verdict == Verdict::unprovable) {
       const auto ticket = platform::open_to_watch(path_.parent(), name.c_str());
-      if (ticket.why != done || !platform::has_no_writer(ticket.descriptor.number())) return;
+      if (ticket.why != done || platform::writer_of(ticket.descriptor.number()) != platform::Writer::none) return;
     }
     platform::remove_file(path_.parent(), name.c_str());
     return;
@@ -254,6 +282,8 @@ bool Contender::acquire_without_queue(Patience& patience) {
 bool Contender::seize() {
   for (int attempt = 0;; ++attempt) {
     auto why = done;
+    // Kept open from the last time: if somebody has removed its name, the lock would appear without an owner.
+    if (proof_.is_open() && !platform::has_name(proof_.number())) proof_.close();
     if (!proof_.is_open()) {
       why = proof_.open([&] {  // A1
         return alone_ ? platform::open_to_own_and_see(home_life_.number(), mark_.c_str())
@@ -271,9 +301,9 @@ bool Contender::seize() {
       return true;
     proof_.close();  // A4, R4: nothing that others may wait for stays open in a wait
     if (why == std::errc::file_exists) return false;
-    if (!is_missing(why) || attempt == 3) fail(why, "lock");
+    if (!is_missing(why) || attempt == most_attempts) fail(why, "lock");
     clean_up();  // somebody removed the private directory
-    prepare();
+    prepare_home();
   }
 }
 
@@ -294,14 +324,15 @@ Contender::Seen Contender::take_over(Patience& patience) {
     platform::Node node;
     auto why = platform::look(directory, node);
     if (why == done) why = platform::list(directory, names);
+    if (is_missing(why)) continue;  // removed since
     if (why != done) fail(why, "lock");
     const auto is_still_the_lock = [&] {
       platform::Node now;
       return platform::look(path_.parent(), path_.lock(), now) == done && now.is(node);
     };
     const auto mark = find_mark(names);
-    if (!mark) {
-      if (!is_still_the_lock()) continue;
+    if (!mark || !is_channel(directory, mark->name.c_str())) {
+      if (!is_still_the_lock() || (mark && is_missing(platform::look(directory, mark->name.c_str())))) continue;
       if (!patience.waits()) return Seen::busy;
       const Seen seen = wait_for_stranger(std::move(lock.descriptor), node, patience);
       if (seen != Seen::absent) return seen;
@@ -317,9 +348,9 @@ Contender::Seen Contender::take_over(Patience& patience) {
     // Looked at after opening: either its owner sees a reader when it has moved the directory home, and closes, or this
     // sees that it was moved. Else one could sleep on a channel that its idle process keeps open.
     if (!is_still_the_lock()) continue;
-    if (!platform::has_no_writer(watched.descriptor.number())) {
+    if (const auto writer = platform::writer_of(watched.descriptor.number()); writer != platform::Writer::none) {
       if (!patience.waits()) return Seen::busy;
-      switch (patience.sleep(watched.descriptor.number())) {  // H3
+      switch (sleep_on(watched.descriptor, writer, interval, patience)) {  // H3
         case platform::Woken::stopped:
           return Seen::stopped;
         case platform::Woken::deadline:
@@ -327,7 +358,7 @@ Contender::Seen Contender::take_over(Patience& patience) {
         case platform::Woken::event:
           break;
       }
-      if (!platform::has_no_writer(watched.descriptor.number())) continue;
+      if (platform::writer_of(watched.descriptor.number()) != platform::Writer::none) continue;
     }
     if (!is_still_the_lock()) continue;  // released: its channel is not to be touched, its owner may be using it again
 
@@ -369,6 +400,11 @@ Contender::Seen Contender::take_over(Patience& patience) {
         if (seen != Seen::absent) return seen;
         continue;
       }
+      // Once more, now that it is known to be dead: an owner that had closed its descriptors could release until then.
+      if (!is_still_the_lock()) {
+        proof_.close();
+        continue;
+      }
     }
     recovered_ = mark->owned;
     if (recovered_) previous_ = mark->identity;  // before H7: nothing may fail between becoming the owner and returning
@@ -380,7 +416,7 @@ Contender::Seen Contender::take_over(Patience& patience) {
 }
 
 /// H7: compare-and-swap on one incarnation. False: another one did it.
-bool Contender::inherit(const platform::Descriptor& lock, const std::string& mark) {
+bool Contender::inherit(platform::Descriptor& lock, const std::string& mark) {
   NameBuffer mine;
   const auto digits = hex(next_name_number());
   mine.join({owned_prefix, {digits.data(), digits.size()}, ".", identity_.view()});
@@ -395,10 +431,19 @@ bool Contender::inherit(const platform::Descriptor& lock, const std::string& mar
   platform::remove_directory(path_.parent(), home_.c_str());
   mark_ = mine;
   lock_mark_.join({path_.lock(), "/", mark_.view()});
-  if (home_life_.open([&] { return platform::open_directory(path_.parent(), path_.lock()); }) == done)
-    std::ignore =
-        platform::try_kernel_lock(home_life_.number());  // without it other namespaces do not see it in use: litter
+  auto opened = home_life_.open([&] { return platform::open_directory(path_.parent(), path_.lock()); });
+  if (opened != done)  // no descriptor left: this one has it open, though not in a way that a fork would know of
+    opened = home_life_.open([&] { return platform::Opened{std::move(lock), done}; });
+  std::ignore = platform::try_kernel_lock(home_life_.number());  // without it sweepers elsewhere do not see it in use
   return true;
+}
+
+/// Until the last writer of a channel has closed it. Who writes into it could wake this one as often as he likes: after
+/// that it sleeps without watching for a while.
+platform::Woken Contender::sleep_on(const platform::Descriptor& channel, platform::Writer writer, nanoseconds& interval,
+                                    Patience& patience) {
+  if (writer == platform::Writer::quiet) return patience.sleep(channel.number());
+  return patience.sleep(-1, std::exchange(interval, std::min(2 * interval, last_interval)));
 }
 
 /// The owner or waiter lives, or cannot be judged, and has no channel open. Seen::absent: look again.
@@ -467,10 +512,12 @@ void Contender::make_queue() {
   NameBuffer made;
   join_side_name(made, private_suffix);
   auto why = platform::make_directory(path_.parent(), made.c_str(), directory_mode());
+  if (why != done && why != std::errc::file_exists) fail(why, "wait for");
   if (why == done) why = set_mode(made.c_str(), directory_mode());
   if (why == done) why = platform::rename_no_replace(path_.parent(), made.c_str(), path_.queue());
   if (why != done) platform::remove_directory(path_.parent(), made.c_str());
-  if (why != done && why != std::errc::file_exists) fail(why, "wait for");
+  const bool again = why == std::errc::file_exists || is_missing(why);  // or a sweeper elsewhere has removed it
+  if (why != done && !again) fail(why, "wait for");
 }
 
 void Contender::take_place(Place& place) {
@@ -482,13 +529,13 @@ void Contender::take_place(Place& place) {
       make_queue();
       continue;
     }
-    if (is_forbidden(queue.why)) fail_unshared(path_.parent(), path_.queue());
-    if (queue.why != done) fail(queue.why, "wait for");
-    if (const auto why = platform::list(queue.descriptor.number(), names); why != done) fail(why, "wait for");
+    if (queue.why != done) fail_queue(queue.why);
+    if (const auto why = platform::list(queue.descriptor.number(), names); why != done && !is_missing(why))
+      fail(why, "wait for");
 
     std::uint64_t highest = 0;  // Q3
     for (const Ticket& ticket : tickets_in(names)) {
-      if (!who_waits(ticket)) continue;
+      if (ticket.number == last_ticket_number || !who_waits(ticket)) continue;
       highest = ticket.number;
       break;
     }
@@ -505,7 +552,7 @@ void Contender::take_place(Place& place) {
     if (is_forbidden(why)) fail_unshared(path_.parent(), path_.queue());
     if (!is_missing(why)) fail(why, "wait for");
     if (platform::look(path_.parent(), ticket_.c_str()) == done) continue;  // the queue was removed
-    if (++attempt > 3) fail(why, "wait for");
+    if (++attempt > most_attempts) fail(why, "wait for");
     make_ticket();
   }
 }
@@ -518,7 +565,8 @@ Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
   for (;;) {
     if (patience.stopped()) return Seen::stopped;
     const int queue = place.queue.number();
-    if (const auto why = platform::list(queue, names); why != done) fail(why, "wait for");
+    const auto listed = platform::list(queue, names);
+    if (listed != done && !is_missing(listed)) fail(listed, "wait for");
     const Ticket own = *parse_ticket(place.name.view());
     bool present = false;
     std::optional<ProcessIdentity> waiter;
@@ -529,9 +577,10 @@ Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
       waiter = who_waits(ticket);
       if (!waiter) continue;
       before = ticket.name;
-      break;
+      if (is_channel(queue, before.c_str())) break;
+      waiter.reset();
     }
-    if (!present) {  // an operator removed it
+    if (!present) {  // an operator removed it, or the queue
       leave_queue(place);
       take_place(place);
       continue;
@@ -544,8 +593,8 @@ Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
     if (is_missing(watched.why)) continue;
     if (is_forbidden(watched.why)) fail_unshared(queue, before.c_str());
     if (watched.why != done) fail(watched.why, "wait for");
-    if (!platform::has_no_writer(watched.descriptor.number())) {
-      switch (patience.sleep(watched.descriptor.number())) {
+    if (const auto writer = platform::writer_of(watched.descriptor.number()); writer != platform::Writer::none) {
+      switch (sleep_on(watched.descriptor, writer, interval, patience)) {
         case platform::Woken::stopped:
           return Seen::stopped;
         case platform::Woken::deadline:
@@ -553,14 +602,17 @@ Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
         case platform::Woken::event:
           break;
       }
-      if (!platform::has_no_writer(watched.descriptor.number())) continue;
+      if (platform::writer_of(watched.descriptor.number()) != platform::Writer::none) continue;
     }
     if (is_missing(platform::look(queue, before.c_str()))) continue;  // Q7
     switch (path_.judge(*waiter)) {
       case Verdict::dead:
-      case Verdict::unprovable:
-        if (is_forbidden(platform::remove_file(queue, before.c_str()))) fail_unshared(queue, before.c_str());
+      case Verdict::unprovable: {
+        const auto why = platform::remove_file(queue, before.c_str());
+        if (is_forbidden(why)) fail_unshared(queue, before.c_str());
+        if (why != done && !is_missing(why)) fail(why, "wait for");
         continue;
+      }
       case Verdict::other_kernel:
         if (patience.is_endless()) fail_other_kernel(*waiter);
         break;
@@ -574,6 +626,7 @@ Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
 
 /// Q8, W. The name goes before the channel is closed: who wakes up finds it gone.
 void Contender::leave_queue(Place& place) noexcept {
+  if (!place.queue) return;
   platform::remove_file(place.queue.number(), place.name.c_str());
   ticket_life_.close();
   place.queue.close();
@@ -584,17 +637,18 @@ void Contender::leave_queue(Place& place) noexcept {
 bool Contender::somebody_waits() {
   const auto queue = platform::open_directory(path_.parent(), path_.queue());
   if (is_missing(queue.why)) return false;
-  if (is_forbidden(queue.why)) fail_unshared(path_.parent(), path_.queue());
-  if (queue.why != done) fail(queue.why, "lock");
+  if (queue.why != done) fail_queue(queue.why);
   std::vector<std::string> names;
-  if (const auto why = platform::list(queue.descriptor.number(), names); why != done) fail(why, "lock");
+  const auto listed = platform::list(queue.descriptor.number(), names);
+  if (listed != done && !is_missing(listed)) fail(listed, "lock");
   for (const Ticket& ticket : tickets_in(names)) {
     const auto waiter = who_waits(ticket);
     if (!waiter) continue;
     const std::string name{ticket.name};
+    if (!is_channel(queue.descriptor.number(), name.c_str())) continue;
     const auto watched = platform::open_to_watch(queue.descriptor.number(), name.c_str());
     if (is_missing(watched.why)) continue;
-    if (watched.why != done || !platform::has_no_writer(watched.descriptor.number())) return true;
+    if (watched.why != done || platform::writer_of(watched.descriptor.number()) != platform::Writer::none) return true;
     if (is_missing(platform::look(queue.descriptor.number(), name.c_str()))) continue;
     const Verdict verdict = path_.judge(*waiter);
     if (verdict == Verdict::alive || verdict == Verdict::other_kernel) return true;
@@ -607,7 +661,8 @@ bool Contender::somebody_waits() {
 // --- R: release -----------------------------------------------------------------------------------------------------
 
 std::error_code Contender::release() noexcept {
-  auto why = platform::look(path_.parent(), lock_mark_.c_str());  // R1
+  auto why = platform::look(path_.parent(), lock_mark_.c_str());                      // R1
+  if (why == std::errc::not_a_directory) why = std::errc::no_such_file_or_directory;  // a file stands there now
   for (int attempt = 0; why == done && attempt < 3; ++attempt) {
     why = platform::rename(path_.parent(), path_.lock(), path_.parent(), home_.c_str());  // R2
     if (why != done) {                                                                    // as at A3
@@ -627,6 +682,10 @@ std::error_code Contender::release() noexcept {
   if (why == std::errc::read_only_file_system || why == std::errc::io_error) return std::make_error_code(why);
   if (!is_missing(why)) why = release_in_place();  // R2b
   if (why != done && !is_missing(why)) return std::make_error_code(why);
+  platform::Node own, now;
+  if (is_missing(why) && platform::look(home_life_.number(), own) == done &&
+      platform::look(path_.parent(), path_.lock(), now) == done && now.is(own))
+    platform::remove_directory(path_.parent(), path_.lock());  // empty, it would look like a stranger's for ever
   abandon();
   return is_missing(why) ? make_error_code(errc::broken) : std::error_code{};
 }

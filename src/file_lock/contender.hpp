@@ -76,8 +76,9 @@ class Contender {
   class Queued;
 
   void prepare();
+  void prepare_home();
   void make_private_directory();
-  void make_mark();
+  [[nodiscard]] std::errc make_mark() noexcept;
   void renew_mark();
   void make_ticket();
   void make_queue();
@@ -88,7 +89,9 @@ class Contender {
   [[nodiscard]] bool acquire_in_turn(Patience& patience);
   [[nodiscard]] Seen take_over(Patience& patience);
   [[nodiscard]] Seen wait_for_stranger(platform::Descriptor lock, const platform::Node& node, Patience& patience);
-  [[nodiscard]] bool inherit(const platform::Descriptor& lock, const std::string& mark);
+  [[nodiscard]] bool inherit(platform::Descriptor& lock, const std::string& mark);
+  [[nodiscard]] static platform::Woken sleep_on(const platform::Descriptor& channel, platform::Writer writer,
+                                                std::chrono::nanoseconds& interval, Patience& patience);
   [[nodiscard]] bool somebody_waits();
   void take_place(Place& place);
   [[nodiscard]] Seen wait_for_turn(Place& place, Patience& patience);
@@ -104,6 +107,7 @@ class Contender {
   [[nodiscard]] Error failure(std::errc why, std::string_view what) const;
   [[noreturn]] void fail(std::errc why, std::string_view what) const { throw failure(why, what); }
   [[noreturn]] void fail_foreign() const;
+  [[noreturn]] void fail_queue(std::errc why) const;
   [[noreturn]] void fail_unshared(int at, const char* name) const;
   [[noreturn]] void fail_other_kernel(const ProcessIdentity& owner) const;
 

@@ -24,7 +24,7 @@ Liveness liveness_of(const LockPath& path, const ProcessIdentity& identity, int 
   }
   const auto watched = platform::open_to_watch(directory, name);
   if (watched.why != done) return Liveness::unknown;
-  return platform::has_no_writer(watched.descriptor.number()) ? Liveness::dead : Liveness::alive;
+  return platform::writer_of(watched.descriptor.number()) == platform::Writer::none ? Liveness::dead : Liveness::alive;
 }
 
 std::vector<ProcessIdentity> queue_of(const LockPath& path) {
@@ -34,7 +34,8 @@ std::vector<ProcessIdentity> queue_of(const LockPath& path) {
   std::vector<ProcessIdentity> waiting;
   const auto tickets = tickets_in(names);
   for (auto ticket = tickets.rbegin(); ticket != tickets.rend(); ++ticket)
-    if (auto waiter = who_waits(*ticket)) waiting.push_back(std::move(*waiter));
+    if (auto waiter = who_waits(*ticket); waiter && is_channel(queue.descriptor.number(), ticket->name.data()))
+      waiting.push_back(std::move(*waiter));
   return waiting;
 }
 }  // namespace
@@ -47,23 +48,26 @@ std::optional<Holder> inspect(const LockPath& path) {
     holder.queue = queue_of(path);
     platform::Node node;
     if (lock.why == std::errc::permission_denied) {  // somebody's who does not share it
-      if (platform::look(path.parent(), path.lock(), node) != done) continue;
+      const auto why = platform::look(path.parent(), path.lock(), node);
+      if (why == std::errc::no_such_file_or_directory) continue;
+      if (why != done) fail(path, why);
       holder.since = node.changed;
       return holder;
     }
-    if (lock.why == std::errc::not_a_directory)
+    if (lock.why == std::errc::not_a_directory || lock.why == std::errc::too_many_symbolic_link_levels)
       throw Error{errc::foreign, "inspect", path.shown(), "what bears the lock's name is not a directory"};
     if (lock.why != done) fail(path, lock.why);
     const int directory = lock.descriptor.number();
     std::vector<std::string> names;
     auto why = platform::look(directory, node);
     if (why == done) why = platform::list(directory, names);
+    if (why == std::errc::no_such_file_or_directory) continue;  // removed since
     if (why != done) fail(path, why);
     auto mark = find_mark(names);
     platform::Node now;
     if (platform::look(path.parent(), path.lock(), now) != done || !now.is(node)) continue;  // released meanwhile
     holder.since = node.changed;
-    if (!mark) return holder;
+    if (!mark || !is_channel(directory, mark->name.c_str())) return holder;
     if (!mark->owned) return {};
     holder.liveness = liveness_of(path, mark->identity, directory, mark->name.c_str());
     holder.owner = std::move(mark->identity);

@@ -16,6 +16,7 @@ constexpr std::size_t longest_readable = name_max - side_name_rest;
 
 [[noreturn]] void refuse(std::errc code, const std::filesystem::path& resource, std::string_view reason,
                          std::string_view remedy) {
+  if (code == std::errc::too_many_files_open) remedy = "raise the limit (ulimit -n) or close some";
   throw Error{std::make_error_code(code), "make a lock for", resource.native(), reason, remedy};
 }
 
@@ -48,12 +49,20 @@ Split split(std::string_view path) {
 /// Which directory `.` or `a/..` is.
 std::string canonical(int from, const std::string& path, const std::filesystem::path& resource) {
   const platform::Opened directory = platform::open_path(from, path);
+  if (directory.why != platform::done) refuse(directory.why, resource, "", "");
+  const auto link = "/proc/thread-self/fd/" + std::to_string(directory.descriptor.number());
   std::string target;
-  auto why = directory.why;
-  if (why == platform::done)
-    why = platform::read_link(-1, ("/proc/self/fd/" + std::to_string(directory.descriptor.number())).c_str(), target);
-  if (why != platform::done) refuse(why, resource, "", "");
-  return target;
+  auto why = platform::read_link(-1, link.c_str(), target);
+  if (why == platform::done) {  // a text for people: of a directory that is removed or out of sight it is no path
+    const platform::Opened again = platform::open_path(-1, target);
+    platform::Node there, here;
+    why = again.why;
+    if (why == platform::done) why = platform::look(again.descriptor.number(), there);
+    if (why == platform::done) why = platform::look(directory.descriptor.number(), here);
+    if (why == platform::done && there.is(here)) return target;
+  }
+  refuse(why == platform::done ? std::errc::no_such_file_or_directory : why, resource,
+         "the name of that directory cannot be found out", "name it in the path, instead of . or ..");
 }
 
 struct Resolved {
@@ -68,10 +77,9 @@ Resolved follow(const std::filesystem::path& resource) {
     if (parts.name.empty())
       refuse(std::errc::invalid_argument, resource, "the path has no last name", "name a file or a directory in it");
     platform::Opened parent = platform::open_path(from.number(), parts.parent);
-    if (parent.why != platform::done)
-      refuse(parent.why, resource,
-             parent.why == std::errc::no_such_file_or_directory ? "its directory does not exist" : "",
-             parent.why == std::errc::no_such_file_or_directory ? "create the directory first" : "");
+    if (parent.why == std::errc::no_such_file_or_directory)
+      refuse(parent.why, resource, "its directory does not exist", "create the directory first");
+    if (parent.why != platform::done) refuse(parent.why, resource, "", "");
     if (parts.name == "." || parts.name == "..") {
       path = canonical(from.number(), path, resource);
       from.close();
@@ -134,5 +142,11 @@ Verdict LockPath::judge(const ProcessIdentity& identity) const {
   }
   // On such a file system an owner from another boot has no descriptor open any more, and the kernel will say so.
   return one_kernel_ || identity.same_boot() ? Verdict::unprovable : Verdict::other_kernel;
+}
+
+bool is_channel(int at, const char* name) {
+  platform::Node node;
+  return platform::look(at, name, node) == platform::done &&
+         (node.kind == platform::Kind::channel || node.kind == platform::Kind::file);
 }
 }  // namespace holdfast::detail

@@ -39,4 +39,8 @@ class LockPath {
   std::string lock_, queue_, side_prefix_, shown_;
   bool one_kernel_ = false;
 };
+
+/// True for what FileLock makes: a channel, or the plain file that stands for one. Whatever else bears such a name is a
+/// stranger's.
+[[nodiscard]] bool is_channel(int at, const char* name);
 }  // namespace holdfast::detail

@@ -39,12 +39,11 @@ std::optional<Mark> find_mark(const std::vector<std::string>& names) {
 }
 
 std::optional<Ticket> parse_ticket(std::string_view name) {
-  constexpr std::size_t most_digits = 18;  // fits, also when counted up
   if (!name.starts_with(ticket_prefix)) return {};
   const auto digits = name.substr(ticket_prefix.size(), name.find('.', ticket_prefix.size()) - ticket_prefix.size());
   Ticket ticket{0, name};
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), ticket.number);
-  if (error != std::errc{} || end != digits.data() + digits.size() || digits.size() > most_digits) return {};
+  if (error != std::errc{} || end != digits.data() + digits.size() || ticket.number > last_ticket_number) return {};
   return ticket;
 }
 

@@ -48,6 +48,9 @@ struct Mark {
 };
 [[nodiscard]] std::optional<Mark> find_mark(const std::vector<std::string>& names);
 
+/// What bears a larger number is no ticket: nobody has counted that far.
+constexpr std::uint64_t last_ticket_number = 999'999'999'999'999'999;
+
 /// A place in the queue; places are ordered by number, then by name.
 struct Ticket {
   std::uint64_t number = 0;

@@ -54,8 +54,13 @@ struct Node {
 [[nodiscard]] Opened open_to_watch(int at, const char* name);  ///< A watcher is never taken for a writer.
 /// True if somebody may be watching a channel: always, unless it was opened by open_to_own_and_see().
 [[nodiscard]] bool has_reader(int channel) noexcept;
-/// True if no writer has it open. Drains what a stranger may have written.
-[[nodiscard]] bool has_no_writer(int channel);
+enum class Writer {
+  none,   ///< nobody has it open for writing
+  quiet,  ///< somebody has
+  noisy,  ///< somebody has, and a stranger has written into it; the bytes are gone now, or some of them
+};
+[[nodiscard]] Writer writer_of(int channel) noexcept;
+[[nodiscard]] bool has_name(int descriptor) noexcept;  ///< False once the last name of what is open has been removed.
 /// The kernel's own lock, freed when the last copy of this descriptor is closed: done, or resource_unavailable_try_again.
 [[nodiscard]] std::errc try_kernel_lock(int descriptor);
 

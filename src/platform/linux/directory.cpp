@@ -159,12 +159,22 @@ bool has_reader(int channel) noexcept {
   return ::poll(&polled, 1, 0) != 1 || (polled.revents & POLLERR) == 0;
 }
 
-bool has_no_writer(int channel) {
-  std::array<char, 512> strays{};
-  ssize_t size = 0;
-  do size = ::read(channel, strays.data(), strays.size());
-  while (size > 0 || (size < 0 && errno == EINTR));
-  return size == 0;
+Writer writer_of(int channel) noexcept {
+  std::array<char, 16384> strays;
+  constexpr int pieces = 4;  // as much as fits in; one who writes without end must not keep the reader here
+  auto writer = Writer::quiet;
+  for (int i = 0; i < pieces; ++i) {
+    const auto size = ::read(channel, strays.data(), strays.size());
+    if (size == 0) return Writer::none;
+    if (size < 0 && errno != EINTR) break;
+    if (size > 0) writer = Writer::noisy;
+  }
+  return writer;
+}
+
+bool has_name(int descriptor) noexcept {
+  struct ::stat status {};
+  return outcome_of([&] { return ::fstat(descriptor, &status); }) != done || status.st_nlink != 0;
 }
 
 std::errc try_kernel_lock(int descriptor) {
@@ -220,8 +230,8 @@ bool has_free_inodes(int directory) {
 Descriptor watch_changes(int directory) {
   Descriptor watch{::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)};
   if (!watch) return {};
-  std::array<char, 32> path{};
-  std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", directory);
+  std::array<char, 40> path{};
+  std::snprintf(path.data(), path.size(), "/proc/thread-self/fd/%d", directory);
   constexpr std::uint32_t changes = IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_MOVE_SELF | IN_DELETE_SELF;
   if (::inotify_add_watch(watch.number(), path.data(), changes) < 0) return {};
   return watch;

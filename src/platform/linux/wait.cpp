@@ -13,7 +13,10 @@
 namespace holdfast::platform {
 StopSignal::StopSignal(const std::stop_token& stop) : readable_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {
   if (!readable_)
-    throw Error{std::error_code{errno, std::generic_category()}, "wait for", "a stop request", {},
+    throw Error{std::error_code{errno, std::generic_category()},
+                "wait for",
+                "a stop request",
+                {},
                 "the process needs one descriptor for each wait with a stop_token: ulimit -n"};
   callback_.emplace(stop, Raise{readable_.number()});
 }

@@ -1,0 +1,437 @@
+// os_failure_worker - a process that uses a FileLock in hostile surroundings: see surroundings.hpp for `under`.
+//
+// Arguments of most scenarios: the resource, and a list out of fair or unfair, user, group or everyone, separated by commas.
+// What they print: "locked", "locked after <identity>", "busy", "unlocked", "not unlocked: <code>: <message>", or
+// "error <code>: <what()>", with codes as "<category>:<number>".
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+#include <holdfast/file_lock.hpp>
+#include <holdfast/testing/worker.hpp>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "surroundings.hpp"
+
+namespace {
+using holdfast::Error;
+using holdfast::FileLock;
+using holdfast::FileLockOptions;
+using holdfast::Holder;
+using holdfast::LockOutcome;
+using holdfast::ProcessIdentity;
+using holdfast::Sharing;
+using holdfast::harness::Scenario;
+using holdfast::harness::signal_test_ready;
+using holdfast::harness::WorkerContext;
+using namespace holdfast::test;
+using namespace std::chrono_literals;
+
+FileLockOptions options_of(const WorkerContext& context) {
+  FileLockOptions options;
+  std::istringstream list{context.argument_count() > 1 ? context.argument(1) : ""};
+  for (std::string word; std::getline(list, word, ',');) {
+    if (word == "unfair") options.fair = false;
+    if (word == "group") options.sharing = Sharing::group;
+    if (word == "everyone") options.sharing = Sharing::everyone;
+  }
+  return options;
+}
+
+std::string code_of(const std::error_code& code) {
+  return std::string{code.category().name()} + ":" + std::to_string(code.value());
+}
+
+void print_error(const Error& error) { std::printf("error %s: %s\n", code_of(error.code()).c_str(), error.what()); }
+
+void print_locked(const FileLock& lock) {
+  if (const auto previous = lock.previous_owner())
+    std::printf("locked after %s\n", previous->encode().c_str());
+  else
+    std::printf("locked\n");
+}
+
+bool print_unlocked(FileLock& lock) {
+  std::error_code why;
+  if (lock.unlock(why)) {
+    std::printf("unlocked\n");
+    return true;
+  }
+  std::printf("not unlocked: %s: %s\n", code_of(why).c_str(), why.message().c_str());
+  return false;
+}
+
+/// Calls it and prints what came of it. True: the lock is held.
+bool attempt(FileLock& lock, const std::function<bool()>& call) {
+  try {
+    const bool locked = call();
+    if (locked)
+      print_locked(lock);
+    else
+      std::printf("busy\n");
+    return locked;
+  } catch (const Error& error) {
+    print_error(error);
+    return false;
+  }
+}
+
+/// Only there: for its namespaces and mounts.
+int keep(WorkerContext& context) {
+  signal_test_ready();
+  return context.wait_for_release();
+}
+
+int nothing(WorkerContext&) { return 0; }
+
+/// Has the lock when it is ready; prints its identity first.
+int hold(WorkerContext& context) {
+  std::printf("%s\n", ProcessIdentity::self().encode().c_str());
+  FileLock lock{context.argument(0), options_of(context)};
+  lock.lock();
+  print_locked(lock);
+  signal_test_ready();
+  const int code = context.wait_for_release();
+  return print_unlocked(lock) ? code : 1;
+}
+
+/// Ready before it waits; holds the lock then until it is released.
+int wait_then_hold(WorkerContext& context) {
+  std::printf("%s\n", ProcessIdentity::self().encode().c_str());
+  FileLock lock{context.argument(0), options_of(context)};
+  signal_test_ready();
+  if (!attempt(lock, [&] { return lock.lock(), true; })) return 0;
+  const int code = context.wait_for_release();
+  return print_unlocked(lock) ? code : 1;
+}
+
+/// Keeps an object that has been used, and with it its side names.
+int idle(WorkerContext& context) {
+  FileLock lock{context.argument(0), options_of(context)};
+  if (attempt(lock, [&] { return lock.try_lock(); })) print_unlocked(lock);
+  signal_test_ready();
+  return context.wait_for_release();
+}
+
+/// Argument 2: "lock", "try", or milliseconds. Makes one attempt and gives the lock back; errors are an answer.
+int try_once(WorkerContext& context) {
+  try {
+    FileLock lock{context.argument(0), options_of(context)};
+    const auto how = context.argument(2);
+    if (attempt(lock, [&] {
+          if (how == "try") return lock.try_lock();
+          if (how != "lock") return lock.try_lock_for(std::chrono::milliseconds{context.number(2)});
+          return lock.lock(), true;
+        }))
+      print_unlocked(lock);
+  } catch (const Error& error) {
+    print_error(error);
+  }
+  return 0;
+}
+
+int show_holder(WorkerContext& context) {
+  try {
+    std::printf("%s\n", to_string(FileLock::holder(context.argument(0))).c_str());
+  } catch (const Error& error) {
+    print_error(error);
+  }
+  return 0;
+}
+
+/// Argument 2: a file with a number in it. Argument 3: how often to increment it.
+int increment(WorkerContext& context) {
+  FileLock lock{context.argument(0), options_of(context)};
+  signal_test_ready();
+  if (const int code = context.wait_for_release()) return code;
+  const auto file = context.argument(2);
+  for (std::int64_t i = context.number(3); i > 0; --i) {
+    lock.lock();
+    long value = 0;
+    std::ifstream{file} >> value;
+    std::ofstream{file} << value + 1;
+    if (!print_unlocked(lock)) return 1;
+  }
+  return 0;
+}
+
+/// As a program that knows nothing of holdfast: argument 0 is a directory to be made and removed.
+int increment_by_mkdir(WorkerContext& context) {
+  const auto directory = context.argument(0), file = context.argument(2);
+  signal_test_ready();
+  if (const int code = context.wait_for_release()) return code;
+  for (std::int64_t i = context.number(3); i > 0; --i) {
+    while (::mkdir(directory.c_str(), 0700) != 0) {
+      if (errno != EEXIST) fail("mkdir");
+      std::this_thread::yield();
+    }
+    long value = 0;
+    std::ifstream{file} >> value;
+    std::ofstream{file} << value + 1;
+    if (::rmdir(directory.c_str()) != 0) fail("rmdir");
+  }
+  return 0;
+}
+
+/// Waits for a second for a lock that stays busy. Prints the microseconds of CPU that it took, all threads together.
+int wait_for_a_second(WorkerContext& context) {
+  FileLock lock{context.argument(0), options_of(context)};
+  // What a first wait does once only: touching pages, binding symbols.
+  if (lock.try_lock_for(20ms)) return 1;
+  signal_test_ready();
+  if (const int code = context.wait_for_release()) return code;
+  timespec before{}, after{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+  const auto start = std::chrono::steady_clock::now();
+  if (lock.try_lock_for(1s)) return 1;
+  const auto waited = std::chrono::steady_clock::now() - start;
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+  if (waited < 1s) return 1;
+  std::printf("%lld\n", static_cast<long long>((after.tv_sec - before.tv_sec) * 1'000'000 +
+                                               (after.tv_nsec - before.tv_nsec) / 1000));
+  return 0;
+}
+
+/// Signals arrive all the time. A short wait has to last as long as it should, a long one to end with the lock.
+int wait_among_signals(WorkerContext& context) {
+  FileLock lock{context.argument(0), options_of(context)};
+  const auto start = std::chrono::steady_clock::now();
+  require(!lock.try_lock_for(100ms), "it must be busy");
+  require(std::chrono::steady_clock::now() - start >= 100ms, "a signal must not end a wait");
+  signal_test_ready();
+  lock.lock();
+  print_locked(lock);
+  require(lock.unlock(), "unlock");
+  for (int i = 0; i < 200; ++i) {
+    require(lock.lock() == LockOutcome::clean, "no news");
+    require(lock.unlock(), "unlock");
+  }
+  return 0;
+}
+
+// ---- descriptors ---------------------------------------------------------------------------------------------------
+
+/// Leaves a number of free descriptors. The kernel's limit is on their numbers, so the gaps below it are filled.
+class DescriptorLimit {
+ public:
+  explicit DescriptorLimit(int free) {
+    if (::getrlimit(RLIMIT_NOFILE, &before_) != 0) fail("getrlimit");
+    int highest = 2;
+    for (const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd"})
+      highest = std::max(highest, std::stoi(entry.path().filename().string()));
+    int number = ::dup(2);
+    for (; number <= highest; number = ::dup(2)) filling_.push_back(number);
+    ::close(number);
+    set(static_cast<rlim_t>(number + free));
+  }
+  DescriptorLimit(const DescriptorLimit&) = delete;
+  DescriptorLimit& operator=(const DescriptorLimit&) = delete;
+  ~DescriptorLimit() {
+    lift();
+    for (const int number : filling_) ::close(number);
+  }
+  void lift() const { set(before_.rlim_cur); }
+
+ private:
+  void set(rlim_t value) const {
+    const rlimit limit{value, before_.rlim_max};
+    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) fail("setrlimit");
+  }
+  rlimit before_{};
+  std::vector<int> filling_;
+};
+
+std::size_t open_descriptors() {
+  std::size_t count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd"}) ++count;
+  return count;
+}
+
+/// Argument 0: a directory of its own. Lets every call run with each number of free descriptors, from none on, until it
+/// works; checks after each failure that it is the right error, that nothing is held, and that the next try works.
+int run_out_of_descriptors(WorkerContext& context) {
+  const std::filesystem::path directory = context.argument(0);
+  const auto options = options_of(context);
+  static_cast<void>(ProcessIdentity::self());
+  constexpr int enough = 12;
+  int failures = 0;
+
+  const auto with_each_number = [&](const std::string& name, const std::function<void(int free)>& run) {
+    for (int free = 0; free <= enough; ++free) try {
+        run(free);
+      } catch (const std::exception& exception) {
+        throw std::runtime_error{name + ", " + std::to_string(free) + " free: " + exception.what()};
+      }
+  };
+  const auto resource = directory / "x";
+  /// True if it worked; false if there were too few descriptors.
+  const auto works = [&](const std::function<bool()>& call) {
+    try {
+      require(call(), "it must lock, or throw");
+      return true;
+    } catch (const Error& error) {
+      require(error.code() == std::errc::too_many_files_open, std::string{"wrong error: "} + error.what());
+      const std::string_view what{error.what()};
+      require(what.find(directory.string()) != what.npos && what.find("ulimit -n") != what.npos,
+              std::string{"not clear: "} + error.what());
+      ++failures;
+      return false;
+    }
+  };
+  const auto check_free = [&] {
+    FileLock other{resource, options};
+    require(other.try_lock(), "nothing may be held");
+    require(other.unlock(), "unlock");
+  };
+  const auto check_empty = [&] {
+    require(
+        std::filesystem::is_empty(directory),
+        "nothing may be left: " + std::filesystem::directory_iterator { directory } -> path().string());
+  };
+  const auto check_usable = [&](FileLock& lock) {
+    for (int i = 0; i < 2; ++i) {
+      require(lock.try_lock(), "with descriptors it works");
+      require(lock.unlock(), "unlock");
+    }
+  };
+
+  const auto before = open_descriptors();
+  with_each_number("construction and first lock", [&](int free) {
+    const DescriptorLimit limit{free};
+    std::optional<FileLock> lock;
+    const bool worked = works([&] {
+      lock.emplace(resource, options);
+      return lock->try_lock();
+    });
+    require(!worked || lock->owns_lock(), "it says that it worked");
+    limit.lift();
+    if (!worked) check_free();
+    if (lock) {
+      if (worked) require(lock->unlock(), "unlock");
+      check_usable(*lock);
+    }
+    lock.reset();
+    check_empty();
+  });
+  with_each_number("second lock", [&](int free) {
+    FileLock lock{resource, options};
+    check_usable(lock);
+    const DescriptorLimit limit{free};
+    const bool worked = works([&] { return lock.try_lock(); });
+    limit.lift();
+    if (worked)
+      require(lock.unlock(), "unlock");
+    else
+      check_free();
+    check_usable(lock);
+  });
+  with_each_number("release", [&](int free) {
+    {
+      FileLock lock{resource, options};
+      require(lock.try_lock(), "lock");
+      const DescriptorLimit limit{free};
+      std::error_code why;
+      require(lock.unlock(why), "a release needs no descriptor: " + why.message());
+      require(!lock.owns_lock(), "released");
+      limit.lift();
+      check_usable(lock);
+    }
+    check_empty();
+  });
+  with_each_number("wait", [&](int free) {
+    {
+      FileLock owner{resource, options};
+      std::jthread{[&] { require(owner.try_lock(), "lock"); }}.join();
+      FileLock lock{resource, options};
+      require(!lock.try_lock(), "it must be busy");
+      std::error_code why;
+      {
+        const DescriptorLimit limit{free};
+        try {
+          require(!lock.try_lock_for(1ms), "it must be busy");
+        } catch (const Error& error) {
+          require(error.code() == std::errc::too_many_files_open, std::string{"wrong error: "} + error.what());
+          ++failures;
+        }
+        std::stop_source stop;
+        try {
+          require(!lock.try_lock_until(stop.get_token(), 1ms), "it must be busy");
+        } catch (const Error& error) {
+          require(error.code() == std::errc::too_many_files_open, std::string{"wrong error: "} + error.what());
+          ++failures;
+        }
+      }
+      require(!lock.try_lock_for(1ms), "it must be busy");
+      require(owner.unlock(why), why.message());
+      check_usable(lock);
+      check_usable(owner);
+    }
+    check_empty();
+  });
+  with_each_number("recovery", [&](int free) {
+    std::fflush(nullptr);
+    const pid_t dead = ::fork();
+    if (dead == 0) {
+      auto* forgotten = new FileLock{resource, options};
+      ::_exit(forgotten->try_lock() ? 0 : 1);
+    }
+    require(exit_code_of(dead) == 0, "the owner that dies");
+    {
+      FileLock lock{resource, options};
+      const DescriptorLimit limit{free};
+      const bool worked = works([&] { return lock.try_lock(); });
+      if (worked) {
+        require(lock.previous_owner() && lock.previous_owner()->pid() == dead, "the news");
+        require(lock.unlock(), "unlock");
+      }
+      limit.lift();
+      if (!worked) {
+        require(lock.try_lock(), "with descriptors it works");
+        require(lock.previous_owner() && lock.previous_owner()->pid() == dead, "the news comes later");
+        require(lock.unlock(), "unlock");
+      }
+      check_usable(lock);
+    }
+    check_empty();
+  });
+  require(open_descriptors() == before, "descriptors are left open");
+  require(failures > 10, "descriptors must have run out: only " + std::to_string(failures) + " failures");
+  return 0;
+}
+
+constexpr Scenario scenarios[] = {
+    {"keep", keep},
+    {"nothing", nothing},
+    {"hold", hold},
+    {"wait_then_hold", wait_then_hold},
+    {"idle", idle},
+    {"try_once", try_once},
+    {"show_holder", show_holder},
+    {"increment", increment},
+    {"increment_by_mkdir", increment_by_mkdir},
+    {"wait_for_a_second", wait_for_a_second},
+    {"wait_among_signals", wait_among_signals},
+    {"run_out_of_descriptors", run_out_of_descriptors},
+};
+}  // namespace
+
+/// Without /proc the leak detector cannot look, and ends the program.
+extern "C" const char* __asan_default_options();  // NOLINT(bugprone-reserved-identifier)
+extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }
+
+int main(int argc, char** argv) { return run_worker_under(scenarios, argc, argv); }
