@@ -28,8 +28,6 @@ using namespace std::chrono_literals;
 namespace {
 constexpr double us = 1e3, ms = 1e6, s = 1e9;  // in nanoseconds
 
-double as_double(nanoseconds time) { return static_cast<double>(time.count()); }
-
 std::vector<double> numbers_in(const std::string& text) {
   std::istringstream in{text};
   std::vector<double> numbers;
@@ -167,7 +165,7 @@ void Experiments::contend(const Subject& subject, std::size_t round, std::uint32
   add("wait_max_ms", percentile(waits, 100) / ms);
   add("overtakes_per_acquisition", static_cast<double>(history.overtakes) / sections);
   add("hand_over_us", median(hand_overs) / us);
-  add("cpu_us_per_acquisition", (cpu - (section == "work" ? sections * as_double(options_.hold) : 0)) / sections / us);
+  add("cpu_us_per_acquisition", cpu / sections / us);
   add("overlaps", static_cast<double>(history.overlaps));
 }
 

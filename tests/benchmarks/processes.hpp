@@ -1,13 +1,13 @@
 // processes.hpp - what the kernel says about processes that are being measured.
 #pragma once
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <ctime>
 #include <string_view>
 #include <holdfast/platform/descriptor.hpp>
 
@@ -27,9 +27,8 @@ namespace holdfast::benchmarks {
 
 /// Processor time of this process, in user space and in the kernel.
 [[nodiscard]] inline std::chrono::nanoseconds cpu_time() {
-  struct rusage usage {};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return std::chrono::seconds{usage.ru_utime.tv_sec + usage.ru_stime.tv_sec} +
-         std::chrono::microseconds{usage.ru_utime.tv_usec + usage.ru_stime.tv_usec};
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return std::chrono::seconds{time.tv_sec} + std::chrono::nanoseconds{time.tv_nsec};
 }
 }  // namespace holdfast::benchmarks

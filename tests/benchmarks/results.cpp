@@ -74,6 +74,7 @@ nlohmann::json Results::json() const {
                       {"highest", of_rounds.highest},
                       {"rounds", this->rounds(subject, metric)},
                       {"samples", all.size()},
+                      {"sample_p10", percentile(all, 10)},
                       {"sample_median", median(all)},
                       {"sample_p99", percentile(all, 99)},
                       {"sample_max", percentile(all, 100)}});

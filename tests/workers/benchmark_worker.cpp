@@ -1,4 +1,5 @@
 // benchmark_worker - does to one lock what the benchmarks measure, and tells by a journal and by lines of numbers.
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -43,6 +44,21 @@ void work_for(nanoseconds time) {
 void sleep_for(nanoseconds time) {
   const timespec span{static_cast<time_t>(time / 1s), static_cast<long>((time % 1s).count())};
   ::clock_nanosleep(CLOCK_MONOTONIC, 0, &span, nullptr);
+}
+
+/// The processors that this process may use, taken in turns: who measures how long a wake-up takes must not be in its way.
+void stay_on_processor(std::uint32_t who) {
+  cpu_set_t allowed, one;
+  CPU_ZERO(&one);
+  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  auto left = who % static_cast<std::uint32_t>(CPU_COUNT(&allowed));
+  for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed)) continue;
+    if (left-- != 0) continue;
+    CPU_SET(cpu, &one);
+    break;
+  }
+  ::sched_setaffinity(0, sizeof one, &one);
 }
 
 /// One contender, as its journal sees it.
@@ -113,7 +129,7 @@ int pairs(WorkerContext& context) {
 }
 
 /// contend KIND RESOURCE JOURNAL WHO SECTION HOLD_NS DURATION_NS - sections one after the other from the release on.
-/// Prints: sections, processor time of it all.
+/// Prints: sections, processor time of all but the sections.
 int contend(WorkerContext& context) {
   Contender contender{context, 0};
   const bool works = context.argument(4) == "work";
@@ -125,18 +141,21 @@ int contend(WorkerContext& context) {
   const auto cpu = cpu_time();
   const auto end = Clock::now() + duration;
   std::uint64_t sections = 0;
+  nanoseconds inside{};
   do {
     contender.lock();
+    const auto entered = cpu_time();
     if (hold > 0ns) works ? work_for(hold) : sleep_for(hold);
+    inside += cpu_time() - entered;
     contender.unlock();
     ++sections;
   } while (Clock::now() < end);
-  std::printf("%llu %lld\n", static_cast<unsigned long long>(sections), count_of(cpu_time() - cpu));
+  std::printf("%llu %lld\n", static_cast<unsigned long long>(sections), count_of(cpu_time() - cpu - inside));
   return 0;
 }
 
-/// hand_over KIND RESOURCE JOURNAL WHO TURNS_FILE COUNT ASLEEP_NS - two processes, WHO 0 and 1, give the lock to each
-/// other, each time when the other one has fallen asleep over it and slept for a while.
+/// hand_over KIND RESOURCE JOURNAL WHO TURNS_FILE COUNT ASLEEP_NS - two processes, WHO 0 and 1, each on a processor of
+/// its own, give the lock to each other, each time when the other one has fallen asleep over it and slept for a while.
 int hand_over(WorkerContext& context) {
   Contender contender{context, 0};
   const auto me = static_cast<std::uint32_t>(context.number(3));
@@ -144,6 +163,7 @@ int hand_over(WorkerContext& context) {
   const auto count = static_cast<std::uint32_t>(context.number(5));
   const nanoseconds asleep{context.number(6)};
   auto& page = turns.page();
+  stay_on_processor(me);
   page.pids[me] = static_cast<std::int32_t>(::getpid());
   contender.warm_up();
   signal_test_ready();
