@@ -128,8 +128,9 @@ Panel contention_panel(const Results& results, std::string heading) {
 Panel race_panel(const Results& results, std::string heading) {
   auto panel = panel_of(std::move(heading), results.race.entries);
   const auto arrival = [](const Row& row) { return row.waits.empty() ? 0 : row.waits.front().from; };
-  std::stable_sort(panel.rows.begin(), panel.rows.end(),
-                   [&](const Row& a, const Row& b) { return arrival(a) < arrival(b); });
+  std::sort(panel.rows.begin(), panel.rows.end(), [&](const Row& a, const Row& b) {
+    return std::pair{arrival(a), a.who} < std::pair{arrival(b), b.who};
+  });
   return panel;
 }
 
