@@ -97,6 +97,23 @@ TEST(HarnessDestructor, EndsWhatAWorkerLeftBehind) {
   EXPECT_TRUE(child->ends_within(30s));
 }
 
+TEST(HarnessDestructor, EndsARunningWorkersChildWhileAForkedProcessHasCopiesOfTheChannels) {
+  std::optional<Watched> child;
+  pid_t bystander = 0;
+  {
+    auto worker = SpawnWorkerWithReadySignal(HARNESS_WORKER, "hang_with_a_child");
+    ASSERT_EQ(worker.wait_for_ready(30s), Ready::yes) << worker.report();
+    child.emplace(std::stoll(worker.output()));
+    bystander = ::fork();
+    if (bystander == 0)
+      for (;;) ::pause();
+    EXPECT_TRUE(child->lives());
+  }
+  EXPECT_TRUE(child->ends_within(30s));
+  ::kill(bystander, SIGKILL);
+  ::waitpid(bystander, nullptr, 0);
+}
+
 TEST(HarnessDestructor, LeavesTheWorkerAloneInAForkedChild) {
   auto worker = SpawnWorkerWithReadySignal(HARNESS_WORKER, "ready_and_released");
   ASSERT_EQ(worker.wait_for_ready(30s), Ready::yes) << worker.report();

@@ -138,7 +138,15 @@ TEST(HarnessStart, LeavesNoDescriptorsAndNoChildrenBehind) {
 }
 
 TEST(HarnessStart, GivesAnEmptyStandardInput) {
+  const TempDir dir;
+  std::ofstream{dir / "file"} << "the input of the test itself";
+  const int kept = ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+  const int file = ::open((dir / "file").c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_EQ(::dup2(file, STDIN_FILENO), STDIN_FILENO);
   auto worker = SpawnWorker(HARNESS_WORKER, "print_standard_input");
+  if (kept >= 0) ::dup2(kept, STDIN_FILENO);
+  ::close(kept);
+  ::close(file);
   ExpectWorkerOk(worker);
   EXPECT_EQ(worker.output(), "0 bytes\n");
 }
