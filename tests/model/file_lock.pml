@@ -507,6 +507,9 @@ H1_look: atomic { if :: MAY_DIE :: true -> if :: L != at[p] -> goto H1 :: tries 
 H1_stranger: atomic {
     if
     :: MAY_DIE
+#ifdef SEED_BREAK_STRANGERS
+    :: L == at[p] -> L = NONE; goto H1
+#endif
     :: MAY_EXPIRE; goto W
     :: L != at[p] -> goto H1
     :: orphaned && L == at[p] -> goto Q8        /* reported like any stranger's, and for people to remove */
@@ -549,7 +552,6 @@ H3: atomic {
   }
 H3_read: atomic { if :: MAY_DIE :: true -> if :: !end_of_file(look[p]) -> goto H1 :: else fi fi }
 H4_look: atomic { if :: MAY_DIE :: true -> if :: L != at[p] -> goto H1 :: else fi fi }
-#ifndef SEED_NO_KERNEL_LOCK
 H4: atomic {
     if
     :: MAY_DIE
@@ -560,9 +562,12 @@ H4: atomic {
       fi
     fi
   }
+#ifdef SEED_NO_KERNEL_LOCK
+H4_lock: atomic { if :: MAY_DIE :: true -> try_locked[p] = true; goto H5 fi }
+#else
 H4_lock: atomic { if :: MAY_DIE :: true -> if :: unlocked(try[p]) -> try_locked[p] = true; goto H5 :: else fi fi }
-H4_close: atomic { if :: MAY_DIE :: true -> if :: tries -> goto busy :: else -> goto H1 fi fi }
 #endif
+H4_close: atomic { if :: MAY_DIE :: true -> if :: tries -> goto busy :: else -> goto H1 fi fi }
 H5: atomic {                   /* the name is still there, and it is the inode that was locked */
     if
     :: MAY_DIE
