@@ -319,7 +319,7 @@ bool wait_for_any(std::span<pollfd> descriptors, Deadline deadline) {
 std::string shell_word(std::string_view argument) {
   constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%";
   if (!argument.empty() && argument.find_first_not_of(plain) == std::string_view::npos) return std::string{argument};
-  return "'" + text::escaped(argument) + "'";
+  return fmt::format("'{}'", text::escaped(argument));
 }
 
 /// The last lines of a stream, each behind a bar.
@@ -605,7 +605,8 @@ WorkerProcess WorkerProcess::Impl::start(const std::filesystem::path& executable
   auto worker = std::make_unique<Impl>();
   for (const auto& word : words) {
     if (word.find('\0') != std::string::npos) starting.fail(EINVAL, "an argument contains a null byte");
-    worker->command += (worker->command.empty() ? "" : " ") + shell_word(word);
+    if (!worker->command.empty()) worker->command += ' ';
+    worker->command += shell_word(word);
   }
   auto variables = options.environment;
   variables[control_variable] = std::to_string(control_number);
