@@ -49,7 +49,7 @@ class ProcessIdentity {
   static constexpr std::size_t max_encoded = 32 + 16 + 16 + 10 + 20 + 16 + 3 * max_program + max_host_encoded + 7;
 
   /// alive: that incarnation runs, be it stopped, or with its main thread ended. dead: it is proved to be gone (a zombie
-  /// is gone). The same process after exec counts as alive, except to itself. Cost: about ten system calls, 10 us.
+  /// is gone). The same process after exec counts as alive, except to itself. Cost: nine system calls, about 10 us.
   [[nodiscard]] Liveness liveness() const noexcept;
 
   /// True if the identity was made under this kernel since it started: only then can its death be observed from here.
