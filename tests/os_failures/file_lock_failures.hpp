@@ -2,6 +2,7 @@
 // are compared before and after, errors that have to be clear.
 #pragma once
 #include <signal.h>
+#include <sys/syscall.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -121,6 +122,15 @@ inline char state_of(std::int64_t pid) {
   const auto name_end = text.rfind(')');
   return name_end == std::string::npos ? '-' : text.at(name_end + 2);
 }
+
+/// True if that process, having one thread, sleeps in FileLock until something happens: in ppoll(2), in which nothing else
+/// of a worker sleeps.
+inline bool waits_for_lock(std::int64_t pid) {
+  std::ifstream file{"/proc/" + std::to_string(pid) + "/syscall"};
+  long call = -1;
+  return file >> call && call == SYS_ppoll;
+}
+inline bool waits_for_lock(const WorkerProcess& worker) { return waits_for_lock(innermost(worker.pid())); }
 
 /// Stops a worker with all that it forked. In a PID namespace the worker is not the one that runs the scenario.
 inline void stop_all(const WorkerProcess& worker) {

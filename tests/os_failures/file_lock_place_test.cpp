@@ -180,7 +180,7 @@ class FileLockStranger : public testing::TestWithParam<bool> {
   [[nodiscard]] WorkerProcess spawn_waiter(const Steps& steps = {}) const {
     auto waiter = start(steps, "wait_then_hold", {resource_, words()});
     EXPECT_TRUE(!GetParam() || wait_for_queue(resource_, 1)) << waiter.report();
-    EXPECT_TRUE(wait_until([&] { return state_of(waiter.pid()) == 'S'; })) << waiter.report();
+    EXPECT_TRUE(wait_until([&] { return waits_for_lock(waiter); })) << waiter.report();
     return waiter;
   }
   static bool has_locked(const WorkerProcess& worker) { return worker.output().find("locked") != std::string::npos; }

@@ -45,7 +45,7 @@ class FileLockTampering : public testing::Test {
   [[nodiscard]] WorkerProcess spawn_waiter(std::size_t others = 0) const {
     auto waiter = start({}, "wait_then_hold", {resource_, "fair"});
     EXPECT_TRUE(wait_for_queue(resource_, others + 1)) << waiter.report();
-    EXPECT_TRUE(wait_until([&] { return state_of(waiter.pid()) == 'S'; })) << waiter.report();
+    EXPECT_TRUE(wait_until([&] { return waits_for_lock(waiter); })) << waiter.report();
     return waiter;
   }
   static bool has_locked(const WorkerProcess& worker) { return worker.output().find("\nlocked") != std::string::npos; }

@@ -110,6 +110,19 @@ int hold(WorkerContext& context) {
   return print_unlocked(lock) ? code : 1;
 }
 
+/// Destroys the object when released, and says so.
+int hold_and_destroy(WorkerContext& context) {
+  std::printf("%s\n", ProcessIdentity::self().encode().c_str());
+  std::optional<FileLock> lock{std::in_place, context.argument(0), options_of(context)};
+  lock->lock();
+  print_locked(*lock);
+  signal_test_ready();
+  if (const int code = context.wait_for_release()) return code;
+  lock.reset();
+  std::printf("destroyed\n");
+  return context.wait_for_release();
+}
+
 /// Ready before it waits; holds the lock then until it is released.
 int wait_then_hold(WorkerContext& context) {
   std::printf("%s\n", ProcessIdentity::self().encode().c_str());
@@ -299,9 +312,8 @@ int run_out_of_descriptors(WorkerContext& context) {
     require(other.unlock(), "unlock");
   };
   const auto check_empty = [&] {
-    require(
-        std::filesystem::is_empty(directory),
-        "nothing may be left: " + std::filesystem::directory_iterator { directory } -> path().string());
+    for (const auto& left : std::filesystem::directory_iterator(directory))
+      throw std::runtime_error{"left behind: " + left.path().string()};
   };
   const auto check_usable = [&](FileLock& lock) {
     for (int i = 0; i < 2; ++i) {
@@ -418,6 +430,7 @@ constexpr Scenario scenarios[] = {
     {"keep", keep},
     {"nothing", nothing},
     {"hold", hold},
+    {"hold_and_destroy", hold_and_destroy},
     {"wait_then_hold", wait_then_hold},
     {"idle", idle},
     {"try_once", try_once},
