@@ -82,7 +82,7 @@ std::string clock_time(std::chrono::system_clock::time_point time, std::chrono::
     return result;
   };
   const std::tm t = broken_down(time), today = broken_down(now);
-  const auto clock = fmt::format("{:02}:{:02}:{:02}", t.tm_hour, t.tm_min, t.tm_sec);
+  auto clock = fmt::format("{:02}:{:02}:{:02}", t.tm_hour, t.tm_min, t.tm_sec);
   if (t.tm_year == today.tm_year && t.tm_yday == today.tm_yday) return clock;
   return fmt::format("{:04}-{:02}-{:02} {}", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, clock);
 }

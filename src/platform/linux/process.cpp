@@ -214,6 +214,7 @@ std::uint64_t image_of_self(std::int64_t pid, std::uint64_t start) noexcept {
   std::array<std::uint64_t, 2> key{};
   const auto address = ::getauxval(AT_RANDOM);
   if (address == 0) return 0;
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): that is how getauxval gives it
   std::memcpy(key.data(), reinterpret_cast<const void*>(address), sizeof key);
   return std::max<std::uint64_t>(siphash(key, static_cast<std::uint64_t>(pid), start), 1);
 }
