@@ -360,7 +360,11 @@ Contender::Seen Contender::take_over(Patience& patience) {
       }
       if (platform::writer_of(watched.descriptor.number()) != platform::Writer::none) continue;
     }
-    if (!is_still_the_lock()) continue;  // released: its channel is not to be touched, its owner may be using it again
+    // Released? Then its channel is not to be touched: its owner may be using it again.
+    platform::Node now;
+    why = platform::look(path_.parent(), path_.lock(), now);
+    if (is_missing(why)) return Seen::absent;
+    if (why != done || !now.is(node)) continue;
 
     why = proof_.open([&] { return platform::open_to_own(directory, mark->name.c_str()); });  // H4
     if (is_missing(why)) continue;
@@ -484,8 +488,13 @@ class Contender::Queued {
   explicit Queued(Contender& contender) : contender_{contender} { contender.take_place(place_); }
   Queued(const Queued&) = delete;
   Queued& operator=(const Queued&) = delete;
-  ~Queued() { contender_.leave_queue(place_); }
+  ~Queued() {
+    contender_.leave_queue(place_);
+    if (!keep_queue) contender_.remove_queue();
+  }
   [[nodiscard]] Place& place() noexcept { return place_; }
+
+  bool keep_queue = false;  ///< Others are in it, and the next owner is at work: it is tried again after the section.
 
  private:
   Contender& contender_;
@@ -504,7 +513,9 @@ bool Contender::acquire_in_turn(Patience& patience) {
     case Seen::stopped:
       return false;
   }
-  return acquire_without_queue(patience);
+  const bool acquired = acquire_without_queue(patience);
+  queued.keep_queue = queue_is_left_ = acquired && queued.place().others;
+  return acquired;
 }
 
 void Contender::make_queue() {
@@ -571,7 +582,8 @@ Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
     bool present = false;
     std::optional<ProcessIdentity> waiter;
     std::string before;  // Q5
-    for (const Ticket& ticket : tickets_in(names)) {
+    const auto tickets = tickets_in(names);
+    for (const Ticket& ticket : tickets) {
       present = present || ticket.name == own.name;
       if (!(ticket < own)) continue;
       waiter = who_waits(ticket);
@@ -585,6 +597,7 @@ Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
       take_place(place);
       continue;
     }
+    place.others = tickets.size() > 1;
     if (!waiter) return Seen::acquired;
     if (before != waited_for) interval = first_interval;
     waited_for = before;
@@ -630,6 +643,9 @@ void Contender::leave_queue(Place& place) noexcept {
   platform::remove_file(place.queue.number(), place.name.c_str());
   ticket_life_.close();
   place.queue.close();
+}
+
+void Contender::remove_queue() noexcept {
   platform::remove_directory(path_.parent(), path_.queue());  // refused while others wait
 }
 
@@ -709,6 +725,7 @@ void Contender::abandon() noexcept {
 }
 
 void Contender::prepare_next() noexcept try {
+  if (std::exchange(queue_is_left_, false)) remove_queue();
   if (recovered_) sweep();
   if (!prepared_) make_private_directory();
   if (options_.fair && !has_ticket_) make_ticket();

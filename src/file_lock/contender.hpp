@@ -72,6 +72,7 @@ class Contender {
   struct Place {
     platform::Descriptor queue;
     NameBuffer name;
+    bool others = false;  // were in the queue when this one was last looked for
   };
   class Queued;
 
@@ -96,6 +97,7 @@ class Contender {
   void take_place(Place& place);
   [[nodiscard]] Seen wait_for_turn(Place& place, Patience& patience);
   void leave_queue(Place& place) noexcept;
+  void remove_queue() noexcept;
   [[nodiscard]] Seen wait_for_end_of(const ProcessIdentity& owner, std::chrono::nanoseconds& interval,
                                      Patience& patience);
   [[nodiscard]] std::errc release_in_place() noexcept;
@@ -118,6 +120,7 @@ class Contender {
   bool has_ticket_ = false;     // an unused ticket is there
   bool recovered_ = false;      // sweep after the release
   bool alone_ = false;          // the last time there was nobody to wait for
+  bool queue_is_left_ = false;  // to be removed after the section
   NameBuffer home_;             // the private directory's name
   NameBuffer mark_;             // `o.<n>.<identity>`: this process's name inside it
   NameBuffer lock_mark_;        // <lock>/<mark>
