@@ -15,9 +15,9 @@ using namespace std::chrono_literals;
 using harness::Event;
 using harness::Journal;
 
-/// One wait: the others may all be ahead, each with its section.
+/// One wait: the others may all be ahead, each with its section, on a machine that has other work.
 std::chrono::nanoseconds patience_for_one(const Stage& stage, const ContestPlan& plan) {
-  return stage.settings.deadline + 2 * plan.contenders() * plan.hold;
+  return stage.settings.deadline + plan.contenders() * (2 * plan.hold + 50ms);
 }
 
 /// All of it. Only a worker that does not even keep its own deadlines is ended by this one.
@@ -84,7 +84,7 @@ Contest run_contest(const Stage& stage, const ContestPlan& plan) {
                                                                           .patience = patience_for_one(stage, plan),
                                                                           .fair = stage.settings.fair,
                                                                           .warm = plan.warm});
-    if (crew.wait_until_ready()) {
+    if (crew.wait_until_ready(patience_for_one(stage, plan))) {
       crew.release_together();
       for (const auto& tally : crew.wait_until_done(patience_for_all(stage, plan))) {
         contest.successful += tally.successful;

@@ -11,7 +11,7 @@
 namespace holdfast::tool {
 namespace {
 using namespace std::chrono_literals;
-constexpr auto start_patience = 30s;
+constexpr std::chrono::nanoseconds start_patience = 30s;
 
 /// Why it ended, as far as it said so: its last line.
 std::string last_words(const harness::WorkerProcess& worker) {
@@ -31,8 +31,8 @@ void Crew::start(std::string_view scenario, const Task& task) {
   ended_.emplace_back(workers_.back().pid());
 }
 
-bool Crew::wait_until_ready() {
-  const Deadline deadline{start_patience};
+bool Crew::wait_until_ready(std::chrono::nanoseconds patience) {
+  const Deadline deadline{start_patience + patience};
   bool all = true;
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     const auto ready = workers_[i].wait_for_ready(deadline);

@@ -1,5 +1,6 @@
 // crew.hpp - the worker processes of one scenario.
 #pragma once
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,7 +21,8 @@ class Crew {
 
   /// Starts one more; it waits for its release. Throws Error if that cannot be.
   void start(std::string_view scenario, const Task& task);
-  [[nodiscard]] bool wait_until_ready();  ///< All of them. False: one is not, and never will be.
+  /// All of them. False: one is not, and never will be. patience: what they may need beyond starting.
+  [[nodiscard]] bool wait_until_ready(std::chrono::nanoseconds patience = {});
   void release_together() { harness::ReleaseTogether(workers_); }
   [[nodiscard]] std::vector<Tally> wait_until_done(
       Deadline deadline);  ///< Of those who told. The others are a problem.
