@@ -17,7 +17,6 @@ namespace holdfast::test {
 namespace fs = std::filesystem;
 using harness::Entry;
 using harness::Event;
-using harness::Exit;
 using harness::Journal;
 using harness::WorkerProcess;
 using namespace std::chrono_literals;
@@ -60,9 +59,13 @@ class Driver {
   ChurnReport run() {
     workers_.reserve(churn_.processes);
     for (std::uint32_t i = 0; i < churn_.processes; ++i) workers_.push_back(start());
-    const auto end = Clock::now() + churn_.duration;
+    const auto end = Clock::now() + churn_.duration, last_end = end + 60s;
     auto next_look = Clock::now() + 250ms;
-    while (Clock::now() < end && !failed_) {
+    const auto enough = [&] {
+      const auto now = Clock::now();
+      return now >= last_end || (now >= end && report_.kills_inside >= churn_.least_kills_inside);
+    };
+    while (!enough() && !failed_) {
       // The pace of the kills is what is random here; nothing is waited for.
       std::this_thread::sleep_for(std::chrono::microseconds{std::uniform_int_distribution<std::int64_t>{
           1000, std::max<std::int64_t>(1000, churn_.longest_pause / 1us)}(random_)});
@@ -84,7 +87,7 @@ class Driver {
 
   static std::size_t capacity(const Churn& churn) {
     const auto per_second = churn.hostility.per_mille != 0 ? 30'000U : 300'000U;
-    return static_cast<std::size_t>(churn.duration / 1ms) * per_second / 1000 + 100'000;
+    return static_cast<std::size_t>(churn.duration / 1ms) * per_second / 1000 + 1'000'000;
   }
   [[nodiscard]] fs::path locks() const { return directory_ / "locks"; }
   void find(std::string finding) { report_.findings.push_back(std::move(finding)); }
@@ -99,6 +102,7 @@ class Driver {
                                        .threads = churn_.threads,
                                        .hold = churn_.hold,
                                        .think = churn_.think,
+                                       .children = churn_.children,
                                        .seed = random_() >> 32,
                                        .hostility = churn_.hostility};
     Worker worker{harness::SpawnWorker(CONTENDER_WORKER, "churn_until_released", arguments.pack()), next_who_};
@@ -106,10 +110,13 @@ class Driver {
     return worker;
   }
 
+  [[nodiscard]] std::vector<Entry> latest() const {
+    return journal_.latest(std::size_t{8} * churn_.processes * churn_.threads);
+  }
   /// Whoever has entered and not left, by the latest entries.
   [[nodiscard]] std::optional<std::uint32_t> inside() const {
     std::optional<std::uint32_t> who;
-    for (const Entry& entry : journal_.latest(4 * churn_.processes * churn_.threads)) {
+    for (const Entry& entry : latest()) {
       if (entry.event == Event::entered || entry.event == Event::recovered) who = entry.who;
       if ((entry.event == Event::left || entry.event == Event::doomed) && who == entry.who) who.reset();
     }
@@ -133,7 +140,12 @@ class Driver {
   void disturb_one() {
     if (suspended_ != nullptr) std::exchange(suspended_, nullptr)->process.resume();
     Worker& worker = victim();
-    if (random_() % 100 < churn_.stopped_percent && worker.process.is_running()) {
+    if (!worker.process.is_running()) {
+      find("a worker ended by itself: " + worker.process.report());
+      failed_ = true;
+      return;
+    }
+    if (random_() % 100 < churn_.stopped_percent) {
       worker.process.stop();
       suspended_ = &worker;
       ++report_.suspensions;
@@ -141,29 +153,33 @@ class Driver {
     }
     doom(worker);
     worker.process.kill();
+    report_.kills_inside += was_inside(worker);
     dead_.push_back(std::move(worker.process));
     worker = start();
     ++report_.kills;
+    if (churn_.children != 0) return;  // the end of a dead one's object would end its children
     // Some stay zombies for a while: to a careless lock they look alive.
-    if (!churn_.leave_zombies || one_in(2) || dead_.size() > churn_.processes) reap_all();
+    if (!churn_.leave_zombies || one_in(2) || dead_.size() > churn_.processes) dead_.clear();
   }
 
   void doom(const Worker& worker) {
     for (std::uint32_t i = 0; i < churn_.threads; ++i) journal_.append(worker.who + i, Event::doomed);
   }
 
-  void reap_all() {
-    for (auto& process : dead_)
-      if (process.wait_for_exit(10s).by == Exit::By::code) {  // it had ended before it was killed
-        find("a worker ended by itself: " + process.report());
-        failed_ = true;
-      }
-    dead_.clear();
+  /// By the latest entries: a thread of the doomed one had entered and not left.
+  [[nodiscard]] bool was_inside(const Worker& worker) const {
+    std::set<std::uint32_t> inside, killed_inside;
+    for (const Entry& entry : latest()) {
+      if (entry.event == Event::entered || entry.event == Event::recovered) inside.insert(entry.who);
+      if (entry.event == Event::left) inside.erase(entry.who);
+      if (entry.event == Event::doomed && inside.erase(entry.who) != 0) killed_inside.insert(entry.who);
+    }
+    const auto first = killed_inside.lower_bound(worker.who);
+    return first != killed_inside.end() && *first < worker.who + churn_.threads;
   }
 
   void finish() {
     if (suspended_ != nullptr) suspended_->process.resume();
-    reap_all();
     for (auto& worker : workers_) worker.process.release();
     const Deadline deadline{30s};
     for (auto& worker : workers_) {
@@ -186,12 +202,6 @@ class Driver {
     if (history.unfinished != 0) find(std::to_string(history.unfinished) + " contenders did not finish");
     if (journal_.dropped() != 0) find(std::to_string(journal_.dropped()) + " journal entries dropped");
     if (history.longest_gap_ns > 5'000'000'000) find("wedged: nobody got in for more than 5 s");
-    std::set<std::uint32_t> inside;
-    for (const Entry& entry : entries) {
-      if (entry.event == Event::entered || entry.event == Event::recovered) inside.insert(entry.who);
-      if (entry.event == Event::left) inside.erase(entry.who);
-      if (entry.event == Event::doomed) report_.kills_inside += inside.erase(entry.who);
-    }
   }
 
   /// What the dead left is swept by the next object, and the last object leaves nothing.

@@ -18,10 +18,12 @@ struct Churn {
   std::uint32_t processes = 8;
   std::uint32_t threads = 1;  ///< contenders in each process
   std::chrono::milliseconds duration{3000};
+  std::uint64_t least_kills_inside = 10;       ///< On a busy machine it goes on until then, for a minute at most.
   std::chrono::milliseconds longest_pause{8};  ///< between two kills; shortest 1 ms
   unsigned aimed_percent = 50;                 ///< of the kills: at the one that is inside
   std::chrono::microseconds hold{100};
   std::chrono::microseconds think{0};  ///< on average, between two sections: so long that the lock is often free
+  std::uint32_t children = 0;  ///< of each process, forked at random moments; they outlive it until the very end
   Hostility hostility{};
   std::uint64_t seed = 0;
   unsigned stopped_percent = 20;  ///< Instead of a kill: stopped until the next one, as on a machine without time.

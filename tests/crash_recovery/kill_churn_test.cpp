@@ -60,6 +60,21 @@ TEST_P(KillChurn, HoldsWhereTheLockIsOftenFree) {
                                        .seed = churn_seed()}));
 }
 
+// A forked child must not inherit anything that looks like its parent's life, in whatever moment the fork comes: the children
+// of the killed live to the end of the run, and nobody may ever wait for them.
+TEST_P(KillChurn, HoldsWhereProcessesForkWhileTheirThreadsLock) {
+  const TempDir dir;
+  expect_held(kill_churn(dir / "run", {.kind = GetParam(),
+                                       .processes = 4,
+                                       .threads = 2,
+                                       .duration = churn_duration(1500ms),
+                                       .longest_pause = 40ms,
+                                       .hold = 500us,
+                                       .children = 4,
+                                       .hostility = hostile,
+                                       .seed = churn_seed()}));
+}
+
 TEST_P(KillChurn, HoldsForProcessesOfSeveralThreads) {
   const TempDir dir;
   expect_held(kill_churn(dir / "run", {.kind = GetParam(),

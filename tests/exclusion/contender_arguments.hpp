@@ -25,6 +25,7 @@ struct ContenderArguments {
   std::uint64_t increments = 1;
   std::chrono::microseconds hold{0};   ///< work inside the section, in addition to the increment
   std::chrono::microseconds think{0};  ///< work between two sections
+  std::uint32_t children = 0;          ///< to be forked at random moments, as many as that; they live on and do nothing
   std::uint64_t seed = 0;
   Hostility hostility{};
   std::string gates =
@@ -40,6 +41,7 @@ struct ContenderArguments {
             increments,
             hold.count(),
             think.count(),
+            children,
             seed,
             hostility.per_mille,
             hostility.longest_us,
@@ -55,10 +57,11 @@ struct ContenderArguments {
             .increments = static_cast<std::uint64_t>(context.number(6)),
             .hold = std::chrono::microseconds{context.number(7)},
             .think = std::chrono::microseconds{context.number(8)},
-            .seed = static_cast<std::uint64_t>(context.number(9)),
-            .hostility = {.per_mille = static_cast<unsigned>(context.number(10)),
-                          .longest_us = static_cast<unsigned>(context.number(11))},
-            .gates = context.argument(12)};
+            .children = static_cast<std::uint32_t>(context.number(9)),
+            .seed = static_cast<std::uint64_t>(context.number(10)),
+            .hostility = {.per_mille = static_cast<unsigned>(context.number(11)),
+                          .longest_us = static_cast<unsigned>(context.number(12))},
+            .gates = context.argument(13)};
   }
 };
 }  // namespace holdfast::test

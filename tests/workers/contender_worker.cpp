@@ -1,6 +1,11 @@
 // contender_worker - a process that contends for a lock of any kind, and writes a journal of it.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <functional>
@@ -9,6 +14,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 #include <holdfast/testing/journal.hpp>
@@ -134,22 +140,43 @@ void churn(const ContenderArguments& arguments, std::uint32_t who, Journal& jour
   }
 }
 
+/// Forks at random moments, whatever the other threads are doing just then. The children live until this process is told to
+/// end; if it is killed, they outlive it.
+void fork_children(const ContenderArguments& arguments, const WorkerContext& context) {
+  std::minstd_rand random{static_cast<std::minstd_rand::result_type>(arguments.seed)};
+  std::vector<pid_t> children;
+  while (children.size() < arguments.children && !context.released()) {
+    std::this_thread::sleep_for(std::chrono::microseconds{random() % 3000});  // a pace, nothing is waited for
+    const pid_t child = ::fork();
+    if (child < 0) throw std::system_error{errno, std::generic_category(), "fork"};
+    while (child == 0) ::pause();
+    children.push_back(child);
+  }
+  while (!context.released()) std::this_thread::sleep_for(1ms);
+  for (const pid_t child : children) {
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+  }
+}
+
 int churn_until_released(WorkerContext& context) {
   const auto arguments = ContenderArguments::unpack(context);
   auto journal = Journal::open(arguments.journal);
   begin_hostility(arguments);
   std::atomic<bool> failed{false};
-  const auto contend = [&](std::uint32_t who) {
+  const auto guarded = [&failed](const auto& run) {
     try {
-      churn(arguments, who, journal, context);
+      run();
     } catch (const std::exception& error) {
-      std::fprintf(stderr, "contender %u: %s\n", who, error.what());
+      std::fprintf(stderr, "%s\n", error.what());
       failed = true;
     }
   };
+  const auto contend = [&](std::uint32_t who) { guarded([&] { churn(arguments, who, journal, context); }); };
   {
     std::vector<std::jthread> others;
     for (std::uint32_t i = 1; i < arguments.threads; ++i) others.emplace_back(contend, arguments.who + i);
+    if (arguments.children != 0) others.emplace_back([&] { guarded([&] { fork_children(arguments, context); }); });
     contend(arguments.who);
   }
   std::printf("stops %llu\n", static_cast<unsigned long long>(hostile_schedule_stops()));
