@@ -376,46 +376,49 @@ TEST_P(FileLockExhaustion, NoDescriptorIsLeftOpenByErrors) {
 // ---- what a wait costs ---------------------------------------------------------------------------------------------
 
 namespace {
-long long microseconds_of(WorkerProcess& worker) {
+long long sleeps_of(WorkerProcess& worker) {
   worker.release();
   ExpectWorkerOk(worker);
   return worker.output().empty() ? -1 : std::stoll(worker.output());
 }
+// One sleep, and what the file system may add while the wait begins and ends. Looking every 50 ms makes twenty at least.
+constexpr long long asleep = 15;
 }  // namespace
 
-TEST_P(FileLockExhaustion, WaitingForAnOwnerTakesLessThanAMillisecondOfCpuPerSecond) {
+TEST_P(FileLockExhaustion, WaitingForAnOwnerIsOneSleep) {
   auto owner = start({}, "hold", {dir_ / "x", words()});
   auto waiter = start({}, "wait_for_a_second", {dir_ / "x", words()});
-  const auto time = microseconds_of(waiter);
-  EXPECT_LT(time, 1000);
-  EXPECT_GE(time, 0);
-  RecordProperty("microseconds", static_cast<int>(time));
+  const auto sleeps = sleeps_of(waiter);
+  EXPECT_GE(sleeps, 1);
+  EXPECT_LE(sleeps, asleep);
   finish(owner);
 }
 
-TEST_P(FileLockExhaustion, WaitingInTheQueueTakesLessThanAMillisecondOfCpuPerSecond) {
+TEST_P(FileLockExhaustion, WaitingInTheQueueIsOneSleep) {
   auto owner = start({}, "hold", {dir_ / "x", words()});
   auto first = start({}, "wait_then_hold", {dir_ / "x", words()});
   ASSERT_TRUE(wait_until([&] { return waits_for_lock(first); }));
   auto waiter = start({}, "wait_for_a_second", {dir_ / "x", words()});
-  EXPECT_LT(microseconds_of(waiter), 1000);
+  EXPECT_LE(sleeps_of(waiter), asleep);
   finish(owner);
   ASSERT_TRUE(wait_for_output(first, "\nlocked\n"));
   finish(first);
 }
 
-TEST_P(FileLockExhaustion, WaitingForAStrangerTakesLessThanAMillisecondOfCpuPerSecond) {
+TEST_P(FileLockExhaustion, WaitingForAStrangerIsFewSleeps) {
   fs::create_directory(dir_ / "x.lock");
   auto waiter = start({}, "wait_for_a_second", {dir_ / "x", words()});
-  EXPECT_LT(microseconds_of(waiter), 1000);
+  EXPECT_LE(sleeps_of(waiter), asleep);
   fs::remove(dir_ / "x.lock");
 }
 
-TEST_P(FileLockExhaustion, WaitingForAStrangerWithoutInotifyTakesLittleCpu) {
+TEST_P(FileLockExhaustion, WaitingForAStrangerWithoutInotifyIsALookEveryNowAndThen) {
   SKIP_WHERE_FORBIDDEN({"no_inotify"});
   fs::create_directory(dir_ / "x.lock");
   auto waiter = start({"no_inotify"}, "wait_for_a_second", {dir_ / "x", words()});
-  EXPECT_LT(microseconds_of(waiter), 20'000) << "some forty looks";
+  const auto sleeps = sleeps_of(waiter);
+  EXPECT_GT(sleeps, asleep) << "or this test counts nothing";
+  EXPECT_LE(sleeps, 60) << "some thirty looks";
   fs::remove(dir_ / "x.lock");
 }
 

@@ -118,7 +118,8 @@ inline std::int64_t innermost(std::int64_t pid) {
 /// The letter in /proc/<pid>/stat: 'S' sleeps, 'T' is stopped, 'Z' is a zombie, '-' there is none.
 inline char state_of(std::int64_t pid) {
   std::ifstream file{"/proc/" + std::to_string(pid) + "/stat"};
-  const std::string text{std::istreambuf_iterator<char>{file}, {}};
+  std::string text;
+  std::getline(file, text);
   const auto name_end = text.rfind(')');
   return name_end == std::string::npos ? '-' : text.at(name_end + 2);
 }
