@@ -34,9 +34,13 @@ int Patience::stop_number() {
   return signal_->number();
 }
 
-platform::Woken Patience::sleep(int watched) { return platform::wait_for(watched, stop_number(), deadline_); }
+platform::Woken Patience::sleep(int watched) {
+  slept_ = true;
+  return platform::wait_for(watched, stop_number(), deadline_);
+}
 
 platform::Woken Patience::sleep(int watched, nanoseconds interval) {
+  slept_ = true;
   const Deadline until{std::min(deadline_.time(), Deadline{jittered(interval)}.time())};
   const auto woken = platform::wait_for(watched, stop_number(), until);
   return woken == platform::Woken::deadline && !deadline_.passed() ? platform::Woken::event : woken;
@@ -494,7 +498,7 @@ class Contender::Queued {
   }
   [[nodiscard]] Place& place() noexcept { return place_; }
 
-  bool keep_queue = false;  ///< Others are in it, and the next owner is at work: it is tried again after the section.
+  bool keep_queue = false;
 
  private:
   Contender& contender_;
@@ -514,7 +518,10 @@ bool Contender::acquire_in_turn(Patience& patience) {
       return false;
   }
   const bool acquired = acquire_without_queue(patience);
-  queued.keep_queue = queue_is_left_ = acquired && queued.place().others;
+  // Who had to wait leaves the queue for the next one who has to, and who did not removes it: under contention it would be
+  // made and removed at every hand-over. In a sticky directory only its maker may remove it, who may be gone by then.
+  queued.keep_queue = acquired && patience.slept() && !path_.is_sticky();
+  queue_is_left_ = queue_is_left_ || queued.keep_queue;
   return acquired;
 }
 
@@ -582,8 +589,7 @@ Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
     bool present = false;
     std::optional<ProcessIdentity> waiter;
     std::string before;  // Q5
-    const auto tickets = tickets_in(names);
-    for (const Ticket& ticket : tickets) {
+    for (const Ticket& ticket : tickets_in(names)) {
       present = present || ticket.name == own.name;
       if (!(ticket < own)) continue;
       waiter = who_waits(ticket);
@@ -597,7 +603,6 @@ Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
       take_place(place);
       continue;
     }
-    place.others = tickets.size() > 1;
     if (!waiter) return Seen::acquired;
     if (before != waited_for) interval = first_interval;
     waited_for = before;
@@ -725,7 +730,6 @@ void Contender::abandon() noexcept {
 }
 
 void Contender::prepare_next() noexcept try {
-  if (std::exchange(queue_is_left_, false)) remove_queue();
   if (recovered_) sweep();
   if (!prepared_) make_private_directory();
   if (options_.fair && !has_ticket_) make_ticket();
@@ -733,6 +737,7 @@ void Contender::prepare_next() noexcept try {
 }
 
 void Contender::clean_up() noexcept {
+  if (std::exchange(queue_is_left_, false)) remove_queue();
   if (prepared_) {
     proof_.close();
     platform::remove_file(home_life_.number(), mark_.c_str());
@@ -750,6 +755,6 @@ void Contender::forget_in_forked_child() noexcept {
   home_life_.close_in_forked_child();
   proof_.close_in_forked_child();
   ticket_life_.close_in_forked_child();
-  prepared_ = has_ticket_ = false;
+  prepared_ = has_ticket_ = queue_is_left_ = false;
 }
 }  // namespace holdfast::detail

@@ -26,6 +26,7 @@ class Patience {
 
   [[nodiscard]] bool waits() const noexcept { return waits_; }
   [[nodiscard]] bool is_endless() const noexcept { return endless_; }
+  [[nodiscard]] bool slept() const noexcept { return slept_; }
   [[nodiscard]] bool stopped() const noexcept { return stop_ != nullptr && stop_->stop_requested(); }
   /// Sleeps until `watched` (-1: nothing) has news, a stop, or the deadline.
   [[nodiscard]] platform::Woken sleep(int watched);
@@ -40,6 +41,7 @@ class Patience {
   Deadline deadline_;
   const std::stop_token* stop_;
   bool waits_, endless_;
+  bool slept_ = false;
   std::optional<platform::StopSignal> signal_;
 };
 
@@ -72,7 +74,6 @@ class Contender {
   struct Place {
     platform::Descriptor queue;
     NameBuffer name;
-    bool others = false;  // were in the queue when this one was last looked for
   };
   class Queued;
 
@@ -120,7 +121,7 @@ class Contender {
   bool has_ticket_ = false;     // an unused ticket is there
   bool recovered_ = false;      // sweep after the release
   bool alone_ = false;          // the last time there was nobody to wait for
-  bool queue_is_left_ = false;  // to be removed after the section
+  bool queue_is_left_ = false;  // the queue was kept for the next wait
   NameBuffer home_;             // the private directory's name
   NameBuffer mark_;             // `o.<n>.<identity>`: this process's name inside it
   NameBuffer lock_mark_;        // <lock>/<mark>

@@ -127,6 +127,8 @@ std::shared_ptr<LockPath> LockPath::resolve(const std::filesystem::path& resourc
   while (shown.size() > 1 && shown.back() == '/') shown.remove_suffix(1);
   path->shown_ = std::string{shown} + std::string{lock_suffix};
   path->one_kernel_ = platform::belongs_to_one_kernel(path->parent());
+  constexpr std::uint32_t sticky = 01000;
+  path->sticky_ = (where.mode & sticky) != 0;
   known = path;
   return path;
 }

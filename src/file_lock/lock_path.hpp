@@ -30,6 +30,7 @@ class LockPath {
   [[nodiscard]] const char* queue() const noexcept { return queue_.c_str(); }
   [[nodiscard]] std::string_view side_prefix() const noexcept { return side_prefix_; }
   [[nodiscard]] const std::string& shown() const noexcept { return shown_; }  ///< For messages, as the user spelled it.
+  [[nodiscard]] bool is_sticky() const noexcept { return sticky_; }  ///< Only its owner may remove what is there.
   [[nodiscard]] Verdict judge(const ProcessIdentity& identity) const;
 
   std::atomic<std::uint64_t> owner_thread{0};  ///< The thread of this process that has the lock, 0: none.
@@ -38,6 +39,7 @@ class LockPath {
   platform::Descriptor parent_;
   std::string lock_, queue_, side_prefix_, shown_;
   bool one_kernel_ = false;
+  bool sticky_ = false;
 };
 
 /// True for what FileLock makes: a channel, or the plain file that stands for one. Whatever else bears such a name is a

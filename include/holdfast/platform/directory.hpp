@@ -37,7 +37,8 @@ struct Node {
 [[nodiscard]] Opened open_path(int at, std::string_view path);
 [[nodiscard]] Opened open_directory(int at, const char* name);                     ///< For list() and names in it.
 [[nodiscard]] std::errc read_link(int at, const char* name, std::string& target);  ///< invalid_argument: not a link
-[[nodiscard]] std::errc list(int directory, std::vector<std::string>& names);      ///< Without "." and "..".
+[[nodiscard]] std::errc list(int directory,
+                             std::vector<std::string>& names);  ///< Without "." and "..". By one thread at a time.
 
 [[nodiscard]] std::errc look(int at, const char* name, Node& node);
 [[nodiscard]] std::errc look(int descriptor, Node& node);

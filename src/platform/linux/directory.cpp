@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <climits>
 #include <cstdio>
-#include <tuple>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -90,21 +89,25 @@ std::errc read_link(int at, const char* name, std::string& target) {
 
 std::errc list(int directory, std::vector<std::string>& names) {
   names.clear();
-  Opened own = open_at(directory, ".", O_RDONLY | O_DIRECTORY);  // a position of its own: others may be listing, too
-  if (own.why != done) return own.why;
-  DIR* stream = ::fdopendir(own.descriptor.number());
-  if (stream == nullptr) return static_cast<std::errc>(errno);
-  std::ignore = own.descriptor.release();  // the stream closes it
-  struct Closer {
-    DIR* stream;
-    ~Closer() { ::closedir(stream); }
-  } const closer{stream};
+  Opened readable{};  // only needed for a directory that was opened to work in
+  if (::lseek(directory, 0, SEEK_SET) < 0) {
+    readable = open_at(directory, ".", O_RDONLY | O_DIRECTORY);
+    if (readable.why != done) return readable.why;
+    directory = readable.descriptor.number();
+  }
+  // The call itself: opendir() would cost five more, and an allocation.
+  alignas(dirent64) std::array<char, 8192> entries;
   for (;;) {
-    errno = 0;
-    const dirent* entry = ::readdir(stream);
-    if (entry == nullptr) return static_cast<std::errc>(errno);
-    const std::string_view name{entry->d_name};
-    if (name != "." && name != "..") names.emplace_back(name);
+    const auto size = ::getdents64(directory, entries.data(), entries.size());
+    if (size < 0 && errno == EINTR) continue;
+    if (size == 0 || (size < 0 && errno == ENOENT)) return done;  // at the end; removed meanwhile
+    if (size < 0) return static_cast<std::errc>(errno);
+    for (ssize_t at = 0; at < size;) {
+      const auto* const entry = reinterpret_cast<const dirent64*>(entries.data() + at);
+      at += entry->d_reclen;
+      const std::string_view name{entry->d_name};
+      if (name != "." && name != "..") names.emplace_back(name);
+    }
   }
 }
 
