@@ -43,7 +43,9 @@ class FileLockNamespaces : public testing::Test {
   [[nodiscard]] std::string attempt(const Steps& steps, const char* how) const {
     return output_of(steps, "try_once", {resource_, "fair", how});
   }
-  [[nodiscard]] WorkerProcess spawn_owner(const Steps& steps) const { return start(steps, "hold", {resource_, "fair"}); }
+  [[nodiscard]] WorkerProcess spawn_owner(const Steps& steps) const {
+    return start(steps, "hold", {resource_, "fair"});
+  }
   [[nodiscard]] WorkerProcess spawn_waiter(const Steps& steps, std::size_t others = 0) const {
     auto waiter = start(steps, "wait_then_hold", {resource_, "fair"});
     EXPECT_TRUE(wait_for_queue(resource_, others + 1)) << waiter.report();
@@ -59,8 +61,7 @@ class FileLockNamespaces : public testing::Test {
   const fs::path resource_ = dir_ / "x";
 };
 
-class FileLockAcrossNamespaces : public FileLockNamespaces,
-                                 public testing::WithParamInterface<std::tuple<Side, Side>> {
+class FileLockAcrossNamespaces : public FileLockNamespaces, public testing::WithParamInterface<std::tuple<Side, Side>> {
  protected:
   void SetUp() override {
     SKIP_WHERE_FORBIDDEN({"pid", "mounts", "proc"});
@@ -157,8 +158,8 @@ TEST_P(FileLockNamespacesInARow, ObjectsAreMadeWhileOthersSweepAndNobodyNotices)
   constexpr int processes = 4, each = 25;
   std::vector<WorkerProcess> workers;
   for (int i = 0; i < processes; ++i)
-    workers.push_back(
-        start(i % 2 == 0 ? GetParam().steps : Steps{"pid"}, "increment_with_new_objects", {resource_, "fair", counter, each}));
+    workers.push_back(start(i % 2 == 0 ? GetParam().steps : Steps{"pid"}, "increment_with_new_objects",
+                            {resource_, "fair", counter, each}));
   holdfast::harness::ReleaseTogether(workers);
   holdfast::harness::ExpectWorkersOk(workers);
   int value = 0;

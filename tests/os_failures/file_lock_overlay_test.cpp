@@ -24,7 +24,8 @@ class FileLockOverlay : public testing::TestWithParam<std::string> {
     const auto path = [&](const char* name) { return (dir_ / name).string(); };
     overlay_ = "overlay=" + path("merged") + ":lowerdir=" + path("lower") + ",upperdir=" + path("upper") +
                ",workdir=" + path("work") + GetParam();
-    if (const auto why = why_not(mounts_->steps() + Steps{overlay_}); !why.empty()) GTEST_SKIP() << "NOT TESTED: " << why;
+    if (const auto why = why_not(mounts_->steps() + Steps{overlay_}); !why.empty())
+      GTEST_SKIP() << "NOT TESTED: " << why;
     place_ = base / "merged/place";
   }
   [[nodiscard]] fs::path resource() const { return place_ / "x"; }

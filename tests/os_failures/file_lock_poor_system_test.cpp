@@ -52,7 +52,8 @@ INSTANTIATE_TEST_SUITE_P(, FileLockPoorSystem, testing::Combine(testing::ValuesI
 }  // namespace
 
 TEST_P(FileLockPoorSystem, NobodyIsRobbedAndTheLockIsHandedOver) {
-  for (const auto& [there, here] : {std::pair{poor(), poor()}, std::pair{poor(), Steps{}}, std::pair{Steps{}, poor()}}) {
+  for (const auto& [there, here] :
+       {std::pair{poor(), poor()}, std::pair{poor(), Steps{}}, std::pair{Steps{}, poor()}}) {
     auto owner = spawn_owner(there);
     EXPECT_EQ(attempt(here, "try"), "busy");
     EXPECT_EQ(attempt(here, "20"), "busy");
@@ -69,7 +70,8 @@ TEST_P(FileLockPoorSystem, NobodyIsRobbedAndTheLockIsHandedOver) {
 }
 
 TEST_P(FileLockPoorSystem, AKilledOwnerIsReplaced) {
-  for (const auto& [there, here] : {std::pair{poor(), poor()}, std::pair{poor(), Steps{}}, std::pair{Steps{}, poor()}}) {
+  for (const auto& [there, here] :
+       {std::pair{poor(), poor()}, std::pair{poor(), Steps{}}, std::pair{Steps{}, poor()}}) {
     auto owner = spawn_owner(there);
     auto waiter = spawn_waiter(here);
     owner.kill();
