@@ -222,6 +222,7 @@ active [N] proctype contender() {
   bool tries;                  /* this one is a try_lock */
   bool first;                  /* nothing seen of others yet, in this call */
   bool alone;                  /* the last time there was nobody to wait for */
+  bool queue_left;             /* the queue was kept for the next wait */
   bool head;                   /* nobody is ahead in the queue */
   bool last;                   /* the deadline has passed: one more attempt, without sleeping */
   bool recovered;              /* sweep after the release */
@@ -683,7 +684,10 @@ Q8_rmdir: atomic {
 #ifdef SEED_NO_QUEUE_RMDIR
       queue_open[p] = false;
 #else
-      d_step { remove_queue_if_empty() };
+      if
+      :: inside[p] -> queue_left = true; queue_open[p] = false  /* the code does so if it had to sleep; here it is free to */
+      :: true -> d_step { remove_queue_if_empty() }
+      fi;
 #endif
       if :: inside[p] :: else -> goto gave_up fi
     fi
@@ -779,6 +783,13 @@ gave_up: atomic { earlier[p] = 0; goto Q1 }
   /* ---- the object lives on, for ever idle; or it is destroyed, and the process ends ---- */
 end_idle: atomic { MAY_DIE }
 X: atomic { if :: MAY_DIE :: true -> d_step { close_own() } fi }
+X_queue: atomic {
+    if
+    :: MAY_DIE
+    :: queue_left -> d_step { remove_queue_if_empty(); queue_left = false }
+    :: !queue_left
+    fi
+  }
 X_unlink: atomic { if :: MAY_DIE :: true -> d_step { unlink_entry(home[p]) } fi }
 X_rmdir: atomic { if :: MAY_DIE :: true -> home[p] = NONE fi }
 X_exit: atomic { alive[p] = false; goto gone }
@@ -789,7 +800,7 @@ die: atomic {
       crashes++; killed[p] = true;
       if :: inside[p] -> inside[p] = false; died_holding = !orphaned :: else fi;
       stop_waiting(); earlier[p] = 0; x = 0; round = 0;
-      head = false; last = false; tries = false; first = false; alone = false; recovered = false;
+      head = false; last = false; tries = false; first = false; alone = false; queue_left = false; recovered = false;
       seen_kind[p] = NONE; seen_name[p] = 0; look[p] = 0; late[p] = false; at[p] = 0;
       forget_ahead(); forget_list(); queue_open[p] = false
     }
@@ -801,7 +812,7 @@ die_seen: atomic { alive[p] = false }
 
 gone: atomic {
     d_step {
-      round = 0; alone = false; finished++;
+      round = 0; alone = false; queue_left = false; finished++;
       if
       :: finished == N && crashes == 0 && refusals == 0 ->
         check(F8_tidy, (L == NONE || L == STRANGERS_DIRECTORY) && !queue && home[0] == NONE && home[1] == NONE && home[2] == NONE)
