@@ -10,7 +10,8 @@ include(GoogleTest)
 #            string literal: file_lock_worker.cpp is FILE_LOCK_WORKER. Several tests may name the same worker.
 # LIBRARIES  linked to <name> and to its workers, after holdfast::testing
 # LABEL      for ctest -L
-# TIMEOUT    for each test case, in seconds; default 60. A hang is a failure, never a hang of the whole run.
+# TIMEOUT    for each test case, in seconds; default 120. A hang is a failure, never a hang of the whole run. Longer than
+#            the harness's own deadlines of at most 60 s, which end a hanging worker with a report.
 # RUN_SERIAL no other test runs meanwhile: for tests that measure time or need every core
 function(holdfast_add_process_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "RUN_SERIAL" "LABEL;TIMEOUT" "SOURCES;WORKERS;LIBRARIES")
@@ -21,7 +22,7 @@ function(holdfast_add_process_test name)
     find_package(GTest 1.12 REQUIRED)
   endif()
   if(NOT arg_TIMEOUT)
-    set(arg_TIMEOUT 60)
+    set(arg_TIMEOUT 120)
   endif()
 
   add_executable(${name} ${arg_SOURCES})
