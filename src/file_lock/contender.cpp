@@ -208,7 +208,10 @@ void Contender::make_ticket() {
     why = set_mode(ticket_.c_str(), channel_mode());
     if (why == done) why = ticket_life_.open([&] { return platform::open_to_own(path_.parent(), ticket_.c_str()); });
     has_ticket_ = why == done;
-    if (has_ticket_) return;
+    if (has_ticket_) {
+      std::ignore = platform::try_kernel_lock(ticket_life_.number());  // where a file stands for a channel, what tells
+      return;
+    }
     platform::remove_file(path_.parent(), ticket_.c_str());
     if (!is_missing(why)) fail(why, "wait for");
   }
@@ -224,6 +227,12 @@ void Contender::sweep() noexcept try {
 } catch (const std::bad_alloc&) {  // the next one sweeps
 }
 
+/// Of a side name, by its maker's identity or else by the kernel's lock that its maker took.
+bool Contender::is_proved_dead(Verdict verdict, const platform::Descriptor& side) noexcept {
+  return verdict == Verdict::dead ||
+         (verdict == Verdict::unprovable && platform::try_kernel_lock(side.number()) == done);
+}
+
 void Contender::sweep_one(const std::string& name) noexcept {
   const bool is_ticket = name.ends_with(idle_ticket_suffix);
   const auto identity = whose_name(name, path_.side_prefix(), is_ticket ? idle_ticket_suffix : private_suffix);
@@ -231,16 +240,13 @@ void Contender::sweep_one(const std::string& name) noexcept {
   const Verdict verdict = path_.judge(*identity);
   if (verdict == Verdict::alive || verdict == Verdict::other_kernel) return;
   if (is_ticket) {
-    if (verdict == Verdict::unprovable) {
-      const auto ticket = platform::open_to_watch(path_.parent(), name.c_str());
-      if (ticket.why != done || platform::writer_of(ticket.descriptor.number()) != platform::Writer::none) return;
-    }
-    platform::remove_file(path_.parent(), name.c_str());
+    const auto ticket = platform::open_to_watch(path_.parent(), name.c_str());
+    if (ticket.why != done || platform::writer_of(ticket.descriptor.number()) != platform::Writer::none) return;
+    if (is_proved_dead(verdict, ticket.descriptor)) platform::remove_file(path_.parent(), name.c_str());
     return;
   }
   const auto left = platform::open_directory(path_.parent(), name.c_str());
-  if (left.why != done) return;
-  if (verdict == Verdict::unprovable && platform::try_kernel_lock(left.descriptor.number()) != done) return;
+  if (left.why != done || !is_proved_dead(verdict, left.descriptor)) return;
   NameBuffer mine;  // whoever moves it away has it alone
   join_side_name(mine, private_suffix);
   if (platform::rename(path_.parent(), name.c_str(), path_.parent(), mine.c_str()) != done) return;
@@ -623,20 +629,14 @@ Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
       if (platform::writer_of(watched.descriptor.number()) != platform::Writer::none) continue;
     }
     if (is_missing(platform::look(queue, before.c_str()))) continue;  // Q7
-    switch (path_.judge(*waiter)) {
-      case Verdict::dead:
-      case Verdict::unprovable: {
-        const auto why = platform::remove_file(queue, before.c_str());
-        if (is_forbidden(why)) fail_unshared(queue, before.c_str());
-        if (why != done && !is_missing(why)) fail(why, "wait for");
-        continue;
-      }
-      case Verdict::other_kernel:
-        if (patience.is_endless()) fail_other_kernel(*waiter);
-        break;
-      case Verdict::alive:
-        break;
+    const Verdict verdict = path_.judge(*waiter);
+    if (is_proved_dead(verdict, watched.descriptor)) {
+      const auto why = platform::remove_file(queue, before.c_str());
+      if (is_forbidden(why)) fail_unshared(queue, before.c_str());
+      if (why != done && !is_missing(why)) fail(why, "wait for");
+      continue;
     }
+    if (verdict == Verdict::other_kernel && patience.is_endless()) fail_other_kernel(*waiter);
     const Seen seen = wait_for_end_of(*waiter, interval, patience);
     if (seen != Seen::absent) return seen;
   }
@@ -671,8 +671,7 @@ bool Contender::somebody_waits() {
     if (is_missing(watched.why)) continue;
     if (watched.why != done || platform::writer_of(watched.descriptor.number()) != platform::Writer::none) return true;
     if (is_missing(platform::look(queue.descriptor.number(), name.c_str()))) continue;
-    const Verdict verdict = path_.judge(*waiter);
-    if (verdict == Verdict::alive || verdict == Verdict::other_kernel) return true;
+    if (!is_proved_dead(path_.judge(*waiter), watched.descriptor)) return true;
     platform::remove_file(queue.descriptor.number(), name.c_str());
   }
   platform::remove_directory(path_.parent(), path_.queue());

@@ -86,6 +86,7 @@ class Contender {
   void make_queue();
   void sweep() noexcept;
   void sweep_one(const std::string& name) noexcept;
+  [[nodiscard]] static bool is_proved_dead(Verdict verdict, const platform::Descriptor& side) noexcept;
   [[nodiscard]] bool seize();
   [[nodiscard]] bool acquire_without_queue(Patience& patience);
   [[nodiscard]] bool acquire_in_turn(Patience& patience);

@@ -21,7 +21,7 @@ const std::vector<Lack> lacks{
 
 class FileLockPoorSystem : public testing::TestWithParam<std::tuple<Lack, bool>> {
  protected:
-  void SetUp() override { SKIP_WHERE_FORBIDDEN(std::get<0>(GetParam()).steps); }
+  void SetUp() override { SKIP_WHERE_FORBIDDEN({std::get<0>(GetParam()).steps}); }
   [[nodiscard]] const Steps& poor() const { return std::get<0>(GetParam()).steps; }
   [[nodiscard]] bool fair() const { return std::get<1>(GetParam()); }
   [[nodiscard]] const char* words() const { return fair() ? "fair" : "unfair"; }
@@ -88,6 +88,25 @@ TEST_P(FileLockPoorSystem, TheQueueIsInOrder) {
   std::vector<WorkerProcess> waiters;
   for (std::size_t i = 0; i < 4; ++i) waiters.push_back(spawn_waiter(i % 2 == 0 ? poor() : Steps{}, i));
   waiters[1].kill();
+  finish(owner);
+  for (const std::size_t i : {std::size_t{0}, std::size_t{2}, std::size_t{3}}) {
+    EXPECT_TRUE(wait_for_output(waiters[i], "\nlocked\n")) << waiters[i].report();
+    if (i < 3) {
+      EXPECT_EQ(waiters[i + 1].output().find("\nlocked"), std::string::npos) << waiters[i + 1].report();
+    }
+    finish(waiters[i]);
+  }
+  expect_tidy();
+}
+
+TEST_P(FileLockPoorSystem, TheQueueIsInOrderAcrossPidNamespaces) {
+  if (!fair()) GTEST_SKIP() << "without fairness there is none";
+  SKIP_WHERE_FORBIDDEN({"pid"});
+  const Steps inside = Steps{"pid"} + poor();
+  auto owner = spawn_owner(inside);
+  std::vector<WorkerProcess> waiters;
+  for (std::size_t i = 0; i < 4; ++i) waiters.push_back(spawn_waiter(i % 2 == 0 ? poor() : inside, i));
+  kill_innermost(waiters[1]);
   finish(owner);
   for (const std::size_t i : {std::size_t{0}, std::size_t{2}, std::size_t{3}}) {
     EXPECT_TRUE(wait_for_output(waiters[i], "\nlocked\n")) << waiters[i].report();
