@@ -133,7 +133,8 @@ TEST_P(FileLockPlaceTaken, IsAnErrorAtOnceAndUntouched) {
       FileLock lock{resource_, {.fair = fair}};
       for (int i = 0; i < 2; ++i) {
         expect_refused([&] { ask(lock); }, errc::foreign,
-                       {"'" + resource_.string() + ".lock'", "is not a directory", "move the file or link away"});
+                       {std::string{"'"}.append(resource_.string()).append(".lock'"), "is not a directory",
+                        "move the file or link away"});
         EXPECT_FALSE(lock.owns_lock());
       }
       expect_refused([&] { static_cast<void>(lock.holder()); }, errc::foreign,
