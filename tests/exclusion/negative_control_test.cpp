@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,8 +20,10 @@ using holdfast::harness::Event;
 using holdfast::harness::ExpectWorkerOk;
 using holdfast::harness::Journal;
 using holdfast::harness::Ready;
+using holdfast::harness::SpawnWorker;
 using holdfast::harness::SpawnWorkerWithReadySignal;
 using holdfast::harness::TempDir;
+using holdfast::harness::WorkerOptions;
 using holdfast::harness::WorkerProcess;
 namespace fs = std::filesystem;
 
@@ -170,6 +173,20 @@ TEST_F(ExclusionSuite, RejectsALockThatDoesNothingInOneProcess) {
   EXPECT_GT(
       caught_in_round([](const fs::path& directory) { return contend_threads(directory, {.kind = "nothing"}, true); }),
       0);
+}
+
+// The hostile scheduler can be put in front of any program; nobody is stopped who did not ask for it.
+TEST_F(ExclusionSuite, HostileSchedulerStandsInFrontOfTheWorkers) {
+  (void)Journal::create(dir_ / "journal", 1'000'000);
+  for (const bool hostile : {true, false}) {
+    WorkerOptions options;
+    options.environment["HOSTILE_SCHEDULE"] = hostile ? std::optional<std::string>{"1 1000 10"} : std::nullopt;
+    auto worker = SpawnWorker(CONTENDER_WORKER, "churn_until_released",
+                              arguments_for(dir_.path(), {.kind = "naive"}, 1).pack(), options);
+    worker.release();
+    ExpectWorkerOk(worker);
+    EXPECT_EQ(worker.output() == "stops 0\n", !hostile) << worker.report();
+  }
 }
 
 TEST_F(ExclusionSuite, AcceptsTheLockOfTheKernel) {
