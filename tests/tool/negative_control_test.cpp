@@ -58,7 +58,7 @@ TEST(ToolNegativeControl, NoLockAtAllLosesIncrementsWithoutAHold) {
 }
 
 TEST(ToolNegativeControl, ALockThatTakesNobodyForDeadFailsAtTheKillOnly) {
-  const auto run = validate_with("directory", {"--deadline", "500ms"});
+  const auto run = validate_with("directory", {"--deadline", "5s", "--processes", "3"});
   EXPECT_EQ(run.code, 1) << run;
   EXPECT_TRUE(says(run, "kill: the waiter did not get the lock of an owner that was killed")) << run;
   EXPECT_TRUE(says(run, "Recovery by a waiter asleep never")) << run;
