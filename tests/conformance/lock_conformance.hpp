@@ -45,6 +45,11 @@ auto elsewhere(Function function) {
   return std::async(std::launch::async, std::move(function)).get();
 }
 
+inline std::stop_token never_stopped() {
+  static std::stop_source source;
+  return source.get_token();
+}
+
 /// Another thread that has the lock until it is told to give it back.
 template <class Lock>
 class Owner {
@@ -96,14 +101,13 @@ TYPED_TEST_P(LockConformance, IsBusyForAnotherThreadByEveryCall) {
   auto other = this->place_.open();
   const std::lock_guard guard{lock};
   elsewhere([&] {
-    const std::stop_source never_stopped;
     EXPECT_FALSE(other.try_lock());
     EXPECT_FALSE(other.try_lock_for(0s));
     EXPECT_FALSE(other.try_lock_for(-1h));
     EXPECT_FALSE(other.try_lock_for(2ms));
     EXPECT_FALSE(other.try_lock_until(std::chrono::steady_clock::now() + 2ms));
     EXPECT_FALSE(other.try_lock_until(std::chrono::system_clock::now() + 2ms));
-    EXPECT_FALSE(other.try_lock_until(never_stopped.get_token(), Deadline{2ms}));
+    EXPECT_FALSE(other.try_lock_until(never_stopped(), Deadline{2ms}));
     EXPECT_FALSE(other.owns_lock());
   });
 }
@@ -150,9 +154,8 @@ TYPED_TEST_P(LockConformance, AStopEndsAWait) {
 TYPED_TEST_P(LockConformance, AWaiterGetsItWhenItIsGivenBack) {
   Owner owner{this->place_.open()};
   auto lock = this->place_.open();
-  const std::stop_source never_stopped;
   std::jthread waiter{[&] {
-    EXPECT_TRUE(lock.try_lock_until(never_stopped.get_token(), Deadline{30s}));
+    EXPECT_TRUE(lock.try_lock_until(never_stopped(), Deadline{30s}));
     EXPECT_EQ(lock.outcome(), LockOutcome::clean);
     lock.unlock();
   }};
