@@ -97,7 +97,7 @@ void run_stress(const Stage& stage, ContestPlan plan, std::vector<Contest>& resu
     plan.name = fmt::format("stress-{}", i + 1);
     plan.in_words = fmt::format("stress, iteration {} of {}", i + 1, stage.settings.iterations);
     results.push_back(run_contest(stage, plan));
-    if (results.back().failed > 0) return;  // the others would take as long to fail
+    if (results.back().successful < results.back().expected) return;  // the others would take as long to fail
   }
 }
 }  // namespace

@@ -88,10 +88,10 @@ TEST(ToolNegativeControl, WorkersThatCrashAreReasonsNotAHang) {
 }
 
 TEST(ToolNegativeControl, WorkersThatHangAreReasonsNotAHang) {
-  const auto run = validate_with("hanging", {"--deadline", "100ms", "--increments", "2"});
+  const auto run = validate_with("hanging", {"--deadline", "100ms", "--processes", "3", "--increments", "2"});
   EXPECT_EQ(run.code, 1) << run;
   EXPECT_TRUE(says(run,
-                   "contention: 20 of 20 increments not made; contention: process 0 and 9 more: ran still at the "
+                   "contention: 6 of 6 increments not made; contention: process 0 and 2 more: ran still at the "
                    "deadline, and was killed by signal 9"))
       << run;
   EXPECT_TRUE(says(run, "kill: process 0: not done at the deadline")) << run;
