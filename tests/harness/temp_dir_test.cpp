@@ -50,6 +50,8 @@ TEST(TempDir, IsRemovedWithAllThatIsInIt) {
 
 TEST(TempDir, IsRemovedByAnOrdinaryUserToo) {
   auto worker = SpawnWorker(HARNESS_WORKER, "leave_unreadable_directories");
+  if (worker.wait_for_exit().value == 77)
+    GTEST_SKIP() << "NOT TESTED: the temporary directory is closed to other users";
   ExpectWorkerOk(worker);
   ASSERT_NE(worker.output(), "");
   EXPECT_FALSE(fs::exists(worker.output()));

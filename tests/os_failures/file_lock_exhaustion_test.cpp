@@ -376,11 +376,6 @@ TEST_P(FileLockExhaustion, NoDescriptorIsLeftOpenByErrors) {
 // ---- what a wait costs ---------------------------------------------------------------------------------------------
 
 namespace {
-long long sleeps_of(WorkerProcess& worker) {
-  worker.release();
-  ExpectWorkerOk(worker);
-  return worker.output().empty() ? -1 : std::stoll(worker.output());
-}
 // One sleep, and what the file system may add while the wait begins and ends. Looking every 50 ms makes twenty at least.
 constexpr long long asleep = 15;
 }  // namespace
@@ -388,9 +383,10 @@ constexpr long long asleep = 15;
 TEST_P(FileLockExhaustion, WaitingForAnOwnerIsOneSleep) {
   auto owner = start({}, "hold", {dir_ / "x", words()});
   auto waiter = start({}, "wait_for_a_second", {dir_ / "x", words()});
-  const auto sleeps = sleeps_of(waiter);
+  const auto [sleeps, microseconds] = cost_of(waiter);
   EXPECT_GE(sleeps, 1);
   EXPECT_LE(sleeps, asleep);
+  EXPECT_LT(microseconds, spinning);
   finish(owner);
 }
 
@@ -399,7 +395,9 @@ TEST_P(FileLockExhaustion, WaitingInTheQueueIsOneSleep) {
   auto first = start({}, "wait_then_hold", {dir_ / "x", words()});
   ASSERT_TRUE(wait_until([&] { return waits_for_lock(first); }));
   auto waiter = start({}, "wait_for_a_second", {dir_ / "x", words()});
-  EXPECT_LE(sleeps_of(waiter), asleep);
+  const auto [sleeps, microseconds] = cost_of(waiter);
+  EXPECT_LE(sleeps, asleep);
+  EXPECT_LT(microseconds, spinning);
   finish(owner);
   ASSERT_TRUE(wait_for_output(first, "\nlocked\n"));
   finish(first);
@@ -408,7 +406,9 @@ TEST_P(FileLockExhaustion, WaitingInTheQueueIsOneSleep) {
 TEST_P(FileLockExhaustion, WaitingForAStrangerIsFewSleeps) {
   fs::create_directory(dir_ / "x.lock");
   auto waiter = start({}, "wait_for_a_second", {dir_ / "x", words()});
-  EXPECT_LE(sleeps_of(waiter), asleep);
+  const auto [sleeps, microseconds] = cost_of(waiter);
+  EXPECT_LE(sleeps, asleep);
+  EXPECT_LT(microseconds, spinning);
   fs::remove(dir_ / "x.lock");
 }
 
@@ -416,9 +416,10 @@ TEST_P(FileLockExhaustion, WaitingForAStrangerWithoutInotifyIsALookEveryNowAndTh
   SKIP_WHERE_FORBIDDEN({"no_inotify"});
   fs::create_directory(dir_ / "x.lock");
   auto waiter = start({"no_inotify"}, "wait_for_a_second", {dir_ / "x", words()});
-  const auto sleeps = sleeps_of(waiter);
+  const auto [sleeps, microseconds] = cost_of(waiter);
   EXPECT_GT(sleeps, asleep) << "or this test counts nothing";
   EXPECT_LE(sleeps, 60) << "some thirty looks";
+  EXPECT_LT(microseconds, spinning);
   fs::remove(dir_ / "x.lock");
 }
 

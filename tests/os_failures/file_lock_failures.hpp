@@ -97,6 +97,20 @@ inline void finish(WorkerProcess& worker) {
   ExpectWorkerOk(worker);
 }
 
+/// What the scenario "wait_for_a_second" took: it is released, and has to succeed.
+struct Cost {
+  long long sleeps = -1, microseconds = -1;  ///< of the processor
+};
+inline Cost cost_of(WorkerProcess& worker) {
+  finish(worker);
+  Cost cost;
+  std::istringstream{worker.output()} >> cost.sleeps >> cost.microseconds;
+  EXPECT_GE(cost.microseconds, 0) << worker.report();
+  return cost;
+}
+/// Of a second: an endless loop takes all of it, even if it has to share the processor with nine others.
+constexpr long long spinning = 50'000;
+
 /// The identity that a worker printed as its first line.
 inline ProcessIdentity identity_of(const WorkerProcess& worker) {
   const auto output = worker.output();

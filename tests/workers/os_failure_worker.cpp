@@ -11,6 +11,7 @@
 #include <fstream>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -186,7 +187,22 @@ int increment(WorkerContext& context) {
   return 0;
 }
 
-/// The same, with a new object each time. Stops at random before steps of the protocol.
+/// Argument 0: the file, 1: how often, 2 to 4: resources, locked all together in this order.
+int increment_under_three(WorkerContext& context) {
+  FileLock first{context.argument(2)}, second{context.argument(3)}, third{context.argument(4)};
+  signal_test_ready();
+  if (const int code = context.wait_for_release()) return code;
+  const auto file = context.argument(0);
+  for (std::int64_t i = context.number(1); i > 0; --i) {
+    const std::scoped_lock all{first, second, third};
+    long value = 0;
+    std::ifstream{file} >> value;
+    std::ofstream{file} << value + 1;
+  }
+  return 0;
+}
+
+/// The same as increment, with a new object each time. Stops at random before steps of the protocol.
 int increment_with_new_objects(WorkerContext& context) {
   signal_test_ready();
   if (const int code = context.wait_for_release()) return code;
@@ -221,8 +237,8 @@ int increment_by_mkdir(WorkerContext& context) {
   return 0;
 }
 
-/// Waits for a second for a lock that stays busy. Prints how often it gave up the processor meanwhile: a count, unlike
-/// processor time, is the same on a busy machine.
+/// Waits for a second for a lock that stays busy. Prints how often it gave up the processor meanwhile, which is the same on a
+/// busy machine, and how many microseconds of it it took, which tells who never gives it up.
 int wait_for_a_second(WorkerContext& context) {
   FileLock lock{context.argument(0), options_of(context)};
   signal_test_ready();
@@ -234,7 +250,11 @@ int wait_for_a_second(WorkerContext& context) {
   const auto waited = std::chrono::steady_clock::now() - start;
   ::getrusage(RUSAGE_SELF, &after);
   if (waited < 1s) return 1;
-  std::printf("%ld\n", after.ru_nvcsw - before.ru_nvcsw);
+  const auto microseconds = [](const rusage& usage) {
+    return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1'000'000L + usage.ru_utime.tv_usec +
+           usage.ru_stime.tv_usec;
+  };
+  std::printf("%ld %ld\n", after.ru_nvcsw - before.ru_nvcsw, microseconds(after) - microseconds(before));
   return 0;
 }
 
@@ -489,6 +509,7 @@ constexpr Scenario scenarios[] = {
     {"try_once", try_once},
     {"show_holder", show_holder},
     {"increment", increment},
+    {"increment_under_three", increment_under_three},
     {"increment_with_new_objects", increment_with_new_objects},
     {"increment_by_mkdir", increment_by_mkdir},
     {"recover_after_pid_reuse", recover_after_pid_reuse},

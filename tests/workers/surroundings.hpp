@@ -143,6 +143,8 @@ class Step {
       const auto uid = static_cast<uid_t>(std::stoul(user)), gid = static_cast<gid_t>(std::stoul(group));
       or_skip(::setgroups(0, nullptr) == 0 && ::setresgid(gid, gid, gid) == 0 && ::setresuid(uid, uid, uid) == 0,
               "become another user");
+      or_skip(::access(std::filesystem::temp_directory_path().c_str(), X_OK) == 0,
+              "use the temporary directory as another user");
     } else if (name_ == "umask") {
       ::umask(static_cast<mode_t>(std::stoul(value_, nullptr, 8)));
     } else if (name_ == "directory") {

@@ -72,7 +72,7 @@ struct Exit {
 ///                      threads start workers at once
 ///   H4 no orphans      the end of this process, by any cause, ends the worker, be it stopped or under another user; the
 ///                      end of the thread that started it does not. The destructor ends it as well.
-///   H5 the truth       a code, a signal and the deadline are different results; output is captured, in any amount
+///   H5 the truth       a code, a signal and the deadline are different results; output is captured, up to stream_limit
 ///
 /// H4 includes the processes that a worker forks, as long as they stay in its process group. Limits: a process that the
 /// test itself forks and that does not exec holds copies of the channels, so that only the end of both ends the worker;
@@ -112,8 +112,8 @@ class WorkerProcess {
   /// For people: command, state, and the last lines of both streams, control characters escaped.
   [[nodiscard]] std::string report() const;
 
-  static constexpr std::size_t stream_limit = std::size_t{64}
-                                              << 20;  ///< Bytes kept of each stream; then writing fails.
+  /// Bytes that are kept of each stream. A worker that writes more gets an error (EPERM).
+  static constexpr std::size_t stream_limit = 64 * 1024 * 1024;
 
  private:
   struct Impl;

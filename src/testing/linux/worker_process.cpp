@@ -78,11 +78,7 @@ class Starting {
   /// Takes what a call returned; close-on-exec is the call's business.
   [[nodiscard]] Descriptor take(int number) const {
     if (number < 0) fail(errno);
-    Descriptor taken{number};
-    if (number >= first_source) return taken;
-    Descriptor lifted{::fcntl(number, F_DUPFD_CLOEXEC, first_source)};
-    if (!lifted) fail(errno == EINVAL ? EMFILE : errno);
-    return lifted;
+    return lifted(Descriptor{number});
   }
   struct Pair {
     Descriptor near, far;  // the parent's and the worker's, or the reader and the writer
@@ -90,12 +86,12 @@ class Starting {
   [[nodiscard]] Pair pipe() const {
     std::array<int, 2> ends{-1, -1};
     if (::pipe2(ends.data(), O_CLOEXEC) != 0) fail(errno);
-    return both(ends);
+    return lifted({Descriptor{ends[0]}, Descriptor{ends[1]}});
   }
   [[nodiscard]] Pair sockets() const {
     std::array<int, 2> ends{-1, -1};
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) fail(errno);
-    return both(ends);
+    return lifted({Descriptor{ends[0]}, Descriptor{ends[1]}});
   }
   /// Memory that takes a stream of any length without a reader. It has its final size from the start, and writing
   /// beyond it fails: a worker that prints without end must not fill the machine's memory. Pages are made when written.
@@ -107,18 +103,13 @@ class Starting {
   }
 
  private:
-  [[nodiscard]] Pair both(const std::array<int, 2>& ends) const {
-    Descriptor first{ends[0]}, second{ends[1]};
-    const auto lift = [this](Descriptor& descriptor) {
-      if (descriptor.number() >= first_source) return;
-      Descriptor lifted{::fcntl(descriptor.number(), F_DUPFD_CLOEXEC, first_source)};
-      if (!lifted) fail(errno == EINVAL ? EMFILE : errno);
-      descriptor = std::move(lifted);
-    };
-    lift(first);
-    lift(second);
-    return {std::move(first), std::move(second)};
+  [[nodiscard]] Descriptor lifted(Descriptor descriptor) const {
+    if (descriptor.number() >= first_source) return descriptor;
+    Descriptor copy{::fcntl(descriptor.number(), F_DUPFD_CLOEXEC, first_source)};
+    if (!copy) fail(errno == EINVAL ? EMFILE : errno);
+    return copy;
   }
+  [[nodiscard]] Pair lifted(Pair pair) const { return {lifted(std::move(pair.near)), lifted(std::move(pair.far))}; }
   std::string executable_;
 };
 
@@ -368,12 +359,11 @@ struct WorkerProcess::Impl {
   Impl& operator=(const Impl&) = delete;
   ~Impl() {
     if (pid == 0 || parent != ::getpid()) return;  // a forked child's copy: the worker is not its own
-    if (!exit) {
-      ::kill(-pid, SIGKILL);  // its group: the number is the group's as long as the worker is not reaped
-      ::kill(pid, SIGKILL);
-      siginfo_t info{};
-      retried([&] { return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED); });
-    }
+    if (exit) return;
+    kill_group();
+    if (death) signal(SIGKILL);
+    siginfo_t info{};
+    retried([&] { return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED); });
   }
 
   static WorkerProcess start(const std::filesystem::path& executable, std::string_view scenario,
@@ -381,9 +371,17 @@ struct WorkerProcess::Impl {
 
   [[nodiscard]] bool dead() const noexcept { return exit || readable(death.number()); }
 
-  void send_signal(int signal, std::string_view operation) const {
-    if (::kill(pid, signal) != 0 && errno != ESRCH)
-      throw Error{system_code(errno), operation, command, {}, "was it started as another user?"};
+  /// Never hits another process, even if somebody else has reaped this one.
+  bool signal(int number) const noexcept {
+    return ::syscall(SYS_pidfd_send_signal, death.number(), number, nullptr, 0U) == 0 || errno == ESRCH;
+  }
+  void send_signal(int number, std::string_view operation) const {
+    if (!signal(number)) throw Error{system_code(errno), operation, command, {}, "does it run as another user?"};
+  }
+  /// As long as the worker is not reaped, its number is that of its group and of no other.
+  void kill_group() const noexcept {
+    siginfo_t info{};
+    if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0) ::kill(-pid, SIGKILL);
   }
 
   void wait_for_death(std::string_view operation) const {
@@ -491,7 +489,7 @@ Exit WorkerProcess::wait_for_exit(Deadline deadline) {
   pollfd waiting{worker.death.number(), POLLIN, 0};
   if (wait_for_any({&waiting, 1}, deadline)) return worker.reap();
   worker.last_seen = worker.threads();
-  ::kill(-worker.pid, SIGKILL);
+  worker.kill_group();
   worker.send_signal(SIGKILL, "kill worker");
   worker.wait_for_death("kill worker");
   auto result = worker.reap();
