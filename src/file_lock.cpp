@@ -8,7 +8,7 @@
 #include "file_lock/contender.hpp"
 #include "file_lock/inspect.hpp"
 #include "file_lock/lock_path.hpp"
-#include "file_lock/process_wide.hpp"
+#include "process_wide.hpp"
 
 namespace holdfast {
 using detail::Contender;

@@ -13,7 +13,7 @@
 
 #include "file_lock/lock_path.hpp"
 #include "file_lock/names_on_disk.hpp"
-#include "file_lock/process_wide.hpp"
+#include "process_wide.hpp"
 
 namespace holdfast::detail {
 /// How long a caller is ready to wait, and what for.

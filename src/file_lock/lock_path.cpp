@@ -5,7 +5,7 @@
 #include <tuple>
 
 #include "file_lock/names_on_disk.hpp"
-#include "file_lock/process_wide.hpp"
+#include "process_wide.hpp"
 
 namespace holdfast::detail {
 namespace {

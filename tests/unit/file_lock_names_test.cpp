@@ -16,7 +16,7 @@
 
 #include "file_lock/lock_path.hpp"
 #include "file_lock/names_on_disk.hpp"
-#include "file_lock/process_wide.hpp"
+#include "process_wide.hpp"
 
 using namespace holdfast::detail;
 using holdfast::Error;

@@ -1,4 +1,4 @@
-#include "file_lock/process_wide.hpp"
+#include "process_wide.hpp"
 
 #include <atomic>
 #include <random>
