@@ -156,9 +156,11 @@ inline void stop_all(const WorkerProcess& worker) {
 inline void resume_all(const WorkerProcess& worker) { ::kill(-static_cast<pid_t>(worker.pid()), SIGCONT); }
 
 /// Kills the process that runs the scenario. Its parent, if it was forked for a namespace, tells of it by its exit code.
+/// Comes back when it is dead: dying takes its time, and until then it is rightly taken for alive.
 inline void kill_innermost(const WorkerProcess& worker) {
   const auto inner = innermost(worker.pid());
   ::kill(static_cast<pid_t>(inner), SIGKILL);
+  EXPECT_TRUE(wait_until([&] { return state_of(inner) == 'Z' || state_of(inner) == '-'; })) << worker.report();
 }
 
 /// A worker that only keeps its mounts, seen from here.
@@ -179,13 +181,15 @@ class Mounts {
 /// All names below a directory, with a letter for the kind, and for files and links what is in them; sorted.
 inline std::vector<std::string> contents_of(const fs::path& directory) {
   std::vector<std::string> result;
-  for (const auto& entry : fs::recursive_directory_iterator{directory}) {
-    const auto status = entry.symlink_status();
+  std::error_code gone;  // others may be at work in it
+  for (fs::recursive_directory_iterator position{directory, gone}, end; position != end; position.increment(gone)) {
+    const fs::directory_entry& entry = *position;
+    const auto status = entry.symlink_status(gone);
     std::string line = entry.path().lexically_relative(directory).string();
     if (status.type() == fs::file_type::directory) line += " directory";
     if (status.type() == fs::file_type::fifo) line += " fifo";
     if (status.type() == fs::file_type::socket) line += " socket";
-    if (status.type() == fs::file_type::symlink) line += " -> " + fs::read_symlink(entry.path()).string();
+    if (status.type() == fs::file_type::symlink) line += " -> " + fs::read_symlink(entry.path(), gone).string();
     if (status.type() == fs::file_type::regular) {
       std::ifstream file{entry.path()};
       line += " file: " + std::string{std::istreambuf_iterator<char>{file}, {}};

@@ -133,9 +133,7 @@ TEST_P(FileLockAcrossNamespaces, LeftoversOfTheDeadAreSweptAndThoseOfTheLivingKe
   ASSERT_EQ(kept.size(), 3U) << "a private directory, its mark, a ticket";
   auto dying = start(there(), "idle", {resource_, "fair"});
   ASSERT_EQ(contents_of(dir_.path()).size(), 6U);
-  const auto number_of_it = innermost(dying.pid());
   kill_innermost(dying);
-  ASSERT_TRUE(wait_until([&] { return state_of(number_of_it) == 'Z' || state_of(number_of_it) == '-'; }));
   EXPECT_EQ(attempt(here(), "try"), "locked\nunlocked");
   EXPECT_EQ(contents_of(dir_.path()), kept);
   finish(living);

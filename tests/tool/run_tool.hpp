@@ -58,11 +58,12 @@ inline std::ostream& operator<<(std::ostream& out, const Finished& run) { return
 /// Names, sizes and times of all that is in it: what has to be as it was before.
 [[nodiscard]] inline std::map<std::string, std::string> contents(const std::filesystem::path& directory) {
   std::map<std::string, std::string> result;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator{directory}) {
-    auto& description = result[entry.path().lexically_relative(directory)];
-    if (!entry.is_regular_file()) continue;
-    description = std::to_string(entry.file_size()) + " bytes, " +
-                  std::to_string(entry.last_write_time().time_since_epoch().count());
+  std::error_code gone;  // others may be at work in it
+  for (std::filesystem::recursive_directory_iterator entry{directory, gone}, end; entry != end; entry.increment(gone)) {
+    auto& description = result[entry->path().lexically_relative(directory)];
+    if (!entry->is_regular_file(gone)) continue;
+    description = std::to_string(entry->file_size(gone)) + " bytes, " +
+                  std::to_string(entry->last_write_time(gone).time_since_epoch().count());
   }
   return result;
 }
