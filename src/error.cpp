@@ -22,6 +22,20 @@ class Category final : public std::error_category {
         return "its owner runs under another kernel and cannot be judged from here";
       case errc::broken:
         return "it was broken while it was held";
+      case errc::version_mismatch:
+        return "it was made by another version of holdfast";
+      case errc::layout_mismatch:
+        return "its layout is not the one asked for";
+      case errc::incomplete:
+        return "it is not finished";
+      case errc::other_pid_namespace:
+        return "it belongs to another PID namespace";
+      case errc::in_use:
+        return "it is in use";
+      case errc::too_many_participants:
+        return "it has no room for another user";
+      case errc::deaths_unseen:
+        return "the death of this thread would go unnoticed";
     }
     return "unknown error " + std::to_string(value);
   }

@@ -11,10 +11,17 @@ class ProcessIdentity;
 
 /// What POSIX has no word for. Everything else keeps its own code: `e.code() == std::errc::permission_denied`.
 enum class errc {
-  foreign = 1,  ///< what bears this name was not made by holdfast: a file or a link in a lock's place
-  corrupt,      ///< an identity contradicts itself; nothing in it was followed
+  foreign = 1,  ///< what bears this name was not made by holdfast: a file in a lock's place, another program's segment
+  corrupt,      ///< an identity or a header contradicts itself; nothing in it was followed
   other_host,   ///< the owner runs under another kernel: whether it lives cannot be found out from here
   broken,       ///< an operator broke this lock while it was held
+  version_mismatch,       ///< made by a holdfast whose layout this one does not read
+  layout_mismatch,        ///< its size is not the one asked for
+  incomplete,             ///< at the deadline its creator, not known to be dead, had not finished making it
+  other_pid_namespace,    ///< made in another PID namespace: its owners cannot be judged from here
+  in_use,                 ///< a live process, see holder(), has it
+  too_many_participants,  ///< every place for a user belongs to a live process
+  deaths_unseen,          ///< another library replaced this thread's robust list: its death would go unnoticed
 };
 
 [[nodiscard]] const std::error_category& category() noexcept;       ///< "holdfast", the category of errc.

@@ -8,5 +8,8 @@
 
 #include <holdfast/ownership.hpp>  // who holds it, and what its next owner is told
 
-#include <holdfast/file_lock.hpp>  // one owner at a time for a path
+#include <holdfast/file_lock.hpp>      // one owner at a time for a path
+#include <holdfast/shared_memory.hpp>  // bytes that processes share
+
+#include <holdfast/data_block_mutex.hpp>  // one owner at a time for what is in them
 // IWYU pragma: end_exports

@@ -2,6 +2,7 @@
 // Layer 2: builds on process_identity.hpp.
 #pragma once
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@ struct Holder {
   Liveness liveness = Liveness::unknown;  ///< dead: the next one who asks gets the lock.
   std::chrono::system_clock::time_point since{};  ///< By the file system's clock.
   std::vector<ProcessIdentity> queue{};           ///< Who waits, in order. Without fairness nobody is listed.
+  std::uint64_t acquisition = 0;  ///< Another number, another acquisition (it wraps); 0: they are not counted.
 };
 
 [[nodiscard]] std::string_view to_string(LockOutcome outcome) noexcept;

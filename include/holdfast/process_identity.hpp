@@ -58,6 +58,8 @@ class ProcessIdentity {
   [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }              ///< As seen in its own PID namespace.
   [[nodiscard]] std::string_view program() const noexcept { return program_; }  ///< Any bytes; empty if unknown.
   [[nodiscard]] std::string_view host() const noexcept { return host_; }        ///< For messages only.
+  /// Inode of the PID namespace that pid() is counted in; 0 if unknown.
+  [[nodiscard]] std::uint64_t pid_namespace() const noexcept { return pid_namespace_; }
   /// Epoch if it is of another boot or another time namespace, or unknown.
   [[nodiscard]] std::chrono::system_clock::time_point started() const noexcept;
 

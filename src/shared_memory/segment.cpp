@@ -1,0 +1,505 @@
+#include "shared_memory/segment.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <limits>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include <holdfast/error.hpp>
+
+#include "text.hpp"
+
+namespace holdfast::detail {
+using platform::done;
+using platform::LockKind;
+using Is = SegmentFound::Is;
+
+namespace {
+constexpr std::size_t largest_alignment = std::size_t{2} << 20U;
+constexpr std::size_t name_limit = 255;  // bytes of a file name
+
+[[noreturn, gnu::cold]] void fail(const SegmentPlace& place, std::errc why, std::string_view reason = {},
+                                  std::string_view remedy = {}) {
+  throw Error{std::make_error_code(why), place.operation(), place.path(), reason, remedy};
+}
+
+std::size_t rounded_up(std::size_t size) noexcept { return (size + page - 1) / page * page; }
+
+Is judge(const SegmentFound& found) noexcept {
+  const SegmentHeader& header = found.header;
+  if (header.magic != segment_magic) return Is::foreign;
+  if (header.version != segment_version || header.header_size != sizeof(SegmentHeader)) return Is::other_version;
+  const bool sound = header.file_size == found.facts.size && header.data_offset == data_offset && header.size != 0 &&
+                     header.size <= header.file_size && header.file_size - header.size >= data_offset &&
+                     header.file_size % page == 0 && header.alignment >= page &&
+                     header.alignment <= largest_alignment && (header.alignment & (header.alignment - 1)) == 0;
+  return sound ? Is::complete : Is::corrupt;
+}
+
+/// Facts and header of what is open.
+void examine(SegmentFound& found) {
+  if (platform::look_at(found.file.number(), found.facts) != done || !found.facts.regular)
+    found.is = Is::foreign;
+  else if (found.facts.size == 0)
+    found.is = Is::incomplete;
+  else if (platform::read_at(found.file.number(), 0, &found.header, sizeof found.header) != sizeof found.header)
+    found.is = Is::foreign;
+  else
+    found.is = judge(found);
+}
+
+/// The identity in a field that is padded with zeros.
+std::optional<ProcessIdentity> decoded(std::string_view field) {
+  return ProcessIdentity::try_decode(field.substr(0, field.find('\0')));
+}
+
+/// Reads a record as it stands in the file; empty: it is not valid, or being written.
+std::optional<ProcessIdentity> read_participant(int file, std::size_t index) {
+  struct Copy {
+    std::uint64_t state;
+    std::array<char, sizeof(IdentityText)> text;
+  };
+  static_assert(sizeof(Copy) == sizeof(Participant));
+  Copy copy, again;
+  const auto offset = participants_offset + index * sizeof(Participant);
+  if (platform::read_at(file, offset, &copy, sizeof copy) != sizeof copy || (copy.state & 1U) == 0) return {};
+  if (platform::read_at(file, offset, &again, sizeof again.state) != sizeof again.state || again.state != copy.state)
+    return {};
+  return decoded({copy.text.data(), copy.text.size()});
+}
+
+struct OpenSegment {
+  std::uint64_t device, inode;
+  bool writable;
+  std::weak_ptr<Segment> segment;
+};
+/// Guarded by table(): so a forked child finds it whole. Never destroyed, as segments may be static.
+std::vector<OpenSegment>& open_segments() {
+  static auto& list = *new std::vector<OpenSegment>;
+  return list;
+}
+}  // namespace
+
+// ---- names ---------------------------------------------------------------------------------------------------------
+
+SegmentPlace::SegmentPlace(std::string_view name, std::string_view operation) : name_{name}, operation_{operation} {
+  const auto refuse = [&](std::errc why, std::string_view reason) {
+    throw Error{std::make_error_code(why), operation, name, reason, "a name is one file name, of up to 246 bytes"};
+  };
+  if (name.empty()) refuse(std::errc::invalid_argument, "the name of a segment cannot be empty");
+  if (name.find('/') != name.npos) refuse(std::errc::invalid_argument, "the name of a segment cannot have a / in it");
+  if (name.find('\0') != name.npos)
+    refuse(std::errc::invalid_argument, "the name of a segment cannot have a NUL in it");
+  if (name.size() > name_limit - prefix.size())
+    refuse(std::errc::filename_too_long, "the name of a segment is too long");
+  file_.append(prefix).append(name);
+  auto opened = platform::open_path(-1, platform::segment_folder());
+  if (opened.why != done)
+    throw Error{std::make_error_code(opened.why), operation, path(),
+                std::string{platform::segment_folder()} + ": " + std::make_error_code(opened.why).message(),
+                "shared memory needs a tmpfs there: mount -t tmpfs -o mode=1777 tmpfs /dev/shm"};
+  folder_ = std::move(opened.descriptor);
+}
+
+std::string SegmentPlace::path() const { return std::string{platform::segment_folder()} + "/" + file_; }
+
+SegmentFound look(const SegmentPlace& place, bool for_writing) {
+  SegmentFound found;
+  auto opened = platform::open_segment(place.folder(), place.file(), for_writing);
+  if (opened.why == done) {
+    found.file = std::move(opened.descriptor);
+    examine(found);
+  } else if (opened.why == std::errc::permission_denied) {
+    found.is = Is::unreadable;
+  } else if (opened.why == std::errc::too_many_symbolic_link_levels || opened.why == std::errc::is_a_directory ||
+             opened.why == std::errc::no_such_device_or_address) {  // a link, a directory, a socket
+    found.is = Is::foreign;
+  } else if (opened.why != std::errc::no_such_file_or_directory) {
+    fail(place, opened.why, {},
+         opened.why == std::errc::too_many_files_open ? "each segment takes one descriptor: ulimit -n" : "");
+  }
+  return found;
+}
+
+[[gnu::cold]] void fail_unusable(const SegmentPlace& place, const SegmentFound& found) {
+  switch (found.is) {
+    case Is::other_version:
+      throw Error{errc::version_mismatch, place.operation(), place.path(),
+                  "it was made by another version of holdfast (layout " + std::to_string(found.header.version) +
+                      ", this one reads " + std::to_string(segment_version) + ")",
+                  "end its users, then remove the file"};
+    case Is::corrupt:
+      throw Error{errc::corrupt, place.operation(), place.path(), "its header contradicts itself or the file's size",
+                  "end its users, then remove the file"};
+    case Is::unreadable: {
+      platform::Node node;
+      std::string owner;
+      if (platform::look(place.folder(), place.file(), node) == done)
+        owner = "it belongs to user id " + std::to_string(node.owner) + " and is not shared with this user";
+      fail(place, std::errc::permission_denied, owner, "create it with Access::group or Access::everyone");
+    }
+    case Is::absent:
+      fail(place, std::errc::no_such_file_or_directory, "nobody has created it");
+    case Is::incomplete:
+      throw Error{errc::incomplete, place.operation(), place.path(),
+                  "it is empty: whoever was to make it has not done so", "create() replaces it"};
+    case Is::foreign:
+    case Is::complete:
+      break;
+  }
+  throw Error{errc::foreign, place.operation(), place.path(), "what bears this name was not made by holdfast",
+              "choose another name, or remove the file"};
+}
+
+// ---- who is alive --------------------------------------------------------------------------------------------------
+
+std::optional<ProcessIdentity> creator_of(const SegmentFound& found) {
+  return decoded({found.header.creator.data(), found.header.creator.size()});
+}
+
+std::vector<ProcessIdentity> users_of(const SegmentFound& found) {
+  std::vector<ProcessIdentity> users;
+  for (std::size_t i = 0; i < participant_limit; ++i) {
+    auto identity = read_participant(found.file.number(), i);
+    if (!identity) continue;
+    // The kernel's lock is proof of life, in every namespace. Without it a process may still be one that closed all of its
+    // descriptors.
+    if (platform::bytes_are_locked(found.file.number(), i, 1) || identity->liveness() == Liveness::alive)
+      users.push_back(std::move(*identity));
+  }
+  return users;
+}
+
+bool is_in_use(const SegmentFound& found) {
+  return platform::bytes_are_locked(found.file.number(), 0, user_bytes) ||
+         (found.is == Is::complete && !users_of(found).empty());
+}
+
+bool take_away(const SegmentPlace& place, const SegmentFound& found) {
+  const int file = found.file.number();
+  if (platform::try_lock_bytes(file, 0, user_bytes, LockKind::exclusive) != done) return false;
+  platform::SegmentFile now;
+  const bool free = platform::look_at(file, now) == done && now.has_name && now.size == found.facts.size &&
+                    (found.is != Is::complete || users_of(found).empty());
+  bool removed = false;
+  platform::Node bearer;  // of the name: an operator may have put another file there
+  if (free && platform::look(place.folder(), place.file(), bearer) == done && bearer.device == now.device &&
+      bearer.inode == now.inode) {
+    const auto why = platform::remove_file(place.folder(), place.file());
+    if (why != done && why != std::errc::no_such_file_or_directory) {
+      platform::unlock_bytes(file, 0, user_bytes);
+      fail(place, why, {}, "what its dead users left has to be removed by its owner or by root");
+    }
+    removed = true;
+  }
+  platform::unlock_bytes(file, 0, user_bytes);
+  return removed;
+}
+
+// ---- making --------------------------------------------------------------------------------------------------------
+
+Segment::Pointer Segment::make(const SegmentPlace* place, std::string_view name, platform::Descriptor file,
+                               std::size_t size, const SegmentOptions& options) {
+  const std::string path = place != nullptr ? place->path() : "anonymous segment " + std::string{name};
+  const auto refuse = [&](std::errc why, const std::string& reason, std::string_view remedy) {
+    throw Error{std::make_error_code(why), "create", path, reason, remedy};
+  };
+  const std::size_t file_size = rounded_up(data_offset + size);
+  const std::uint64_t space = platform::free_space(file.number());
+  auto why = space < file_size ? std::errc::no_space_on_device : platform::reserve(file.number(), file_size);
+  if (why == std::errc::no_space_on_device)
+    refuse(why,
+           std::to_string(file_size) + " bytes are needed, " +
+               std::to_string(std::min(space, platform::free_space(file.number()))) + " are free",
+           "make /dev/shm larger: mount -o remount,size=...; in a container: --shm-size");
+  if (why != done) refuse(why, std::make_error_code(why).message() + " (" + std::to_string(file_size) + " bytes)", "");
+  if (place == nullptr) why = platform::fix_size(file.number());
+  constexpr std::array<std::uint32_t, 3> modes{0600, 0660, 0666};
+  if (why == done && place != nullptr)
+    why = platform::set_access(file.number(), modes[static_cast<std::size_t>(options.access)]);
+  platform::SegmentFile facts;
+  if (why == done) why = platform::look_at(file.number(), facts);
+  if (why != done) refuse(why, "", "");
+
+  SegmentHeader header{};
+  header.magic = segment_magic;
+  header.version = segment_version;
+  header.header_size = sizeof header;
+  header.file_size = file_size;
+  header.size = size;
+  header.data_offset = data_offset;
+  header.alignment = options.alignment;
+  header.stays = options.lifetime == Lifetime::until_removed && place != nullptr ? 1 : 0;
+  header.prefault = options.prefault ? 1 : 0;
+  const std::string creator = ProcessIdentity::self().encode();
+  creator.copy(header.creator.data(), header.creator.size());
+
+  Pointer segment{new Segment};
+  segment->name_ = name;
+  segment->path_ = path;
+  segment->named_ = place != nullptr;
+  segment->map(std::move(file), facts, header, true);
+  std::memcpy(segment->base_, &header, sizeof header);
+  segment->enlist(segment->file_.number());  // the first one: always room, and nobody else has it open
+  return segment;
+}
+
+void Segment::map(platform::Descriptor file, const platform::SegmentFile& facts, const SegmentHeader& header,
+                  bool for_writing) {
+  auto why = done;
+  base_ = platform::map(file.number(), header.file_size, for_writing, header.prefault != 0, data_offset,
+                        header.alignment, why);
+  if (base_ == nullptr)
+    throw Error{std::make_error_code(why),
+                "map",
+                path_,
+                {},
+                "it takes " + std::to_string(header.file_size) + " bytes of address space: ulimit -v"};
+  file_ = std::move(file);
+  facts_ = facts;
+  file_size_ = header.file_size;
+  size_ = header.size;
+  writable_ = for_writing;
+  stays_ = header.stays != 0;
+  join_fork_handlers();
+}
+
+/// From here on others in this process share this mapping: one mutex has one address then.
+void Segment::publish(const Pointer& self) {
+  const std::lock_guard guard{table()};
+  auto& list = open_segments();
+  std::erase_if(list, [](const OpenSegment& open) { return open.segment.expired(); });
+  list.push_back({self->facts_.device, self->facts_.inode, self->writable_, self});
+}
+
+Segment::Pointer Segment::open_already(const platform::SegmentFile& facts, bool for_writing) {
+  const std::lock_guard guard{table()};
+  for (const OpenSegment& open : open_segments())
+    if (open.device == facts.device && open.inode == facts.inode && open.writable == for_writing)
+      if (auto segment = open.segment.lock()) return segment;
+  return nullptr;
+}
+
+Segment::Pointer Segment::create(const SegmentPlace& place, std::size_t size, const SegmentOptions& options,
+                                 SegmentFound& instead) {
+  const auto refuse = [&](std::string_view reason, std::string_view remedy) {
+    fail(place, std::errc::invalid_argument, reason, remedy);
+  };
+  if (size == 0) refuse("a segment of 0 bytes cannot be", "ask for at least one");
+  if (size > std::numeric_limits<std::size_t>::max() / 4) refuse("no segment can have that many bytes", "");
+  if (options.alignment < page || options.alignment > largest_alignment ||
+      (options.alignment & (options.alignment - 1)) != 0)
+    refuse("its alignment has to be a power of two from 4096 to 2097152", "");
+  Pointer mine;
+  for (;;) {
+    instead = look(place, true);
+    const bool dead = instead.is == Is::incomplete || (instead.is == Is::complete && instead.header.stays == 0);
+    if (dead && !is_in_use(instead)) {
+      static_cast<void>(take_away(place, instead));  // false: somebody was faster
+      continue;
+    }
+    if (instead.is != Is::absent) return nullptr;
+    if (!mine) {
+      auto made = platform::make_nameless(place.folder());
+      if (made.why != done) fail(place, made.why, {}, "/dev/shm has to be a tmpfs that this user may write to");
+      mine = make(&place, place.name(), std::move(made.descriptor), size, options);
+    }
+    const auto why = platform::give_name(mine->file_.number(), place.folder(), place.file());
+    if (why == done) break;
+    if (why != std::errc::file_exists) fail(place, why, {}, "/proc has to be mounted, or the process privileged");
+  }
+  mine->publish(mine);
+  return mine;
+}
+
+Segment::Pointer Segment::create_anonymous(std::string_view label, std::size_t size, const SegmentOptions& options) {
+  const SegmentPlace checked{label, "create"};
+  SegmentFound unused;
+  if (size == 0 || size > std::numeric_limits<std::size_t>::max() / 4)
+    throw Error{std::make_error_code(std::errc::invalid_argument), "create", label, "no segment can have that size"};
+  auto made = platform::make_anonymous(checked.file());
+  if (made.why != done) throw Error{std::make_error_code(made.why), "create", label};
+  auto segment = make(nullptr, label, std::move(made.descriptor), size, options);
+  segment->publish(segment);
+  return segment;
+}
+
+// ---- entering ------------------------------------------------------------------------------------------------------
+
+Segment::Pointer Segment::enter(const SegmentPlace& place, SegmentFound&& found, bool for_writing, Deadline deadline) {
+  if (auto segment = open_already(found.facts, for_writing)) return segment;
+  Pointer segment{new Segment};
+  segment->name_ = place.name();
+  segment->path_ = place.path();
+  segment->named_ = true;
+  const auto facts = found.facts;
+  for (;;) {
+    Enlisted enlisted = Enlisted::yes;
+    if (segment->base_ == nullptr && for_writing) segment->map(std::move(found.file), facts, found.header, true);
+    const int file = for_writing ? segment->file_.number() : found.file.number();
+    if (for_writing)
+      enlisted = segment->enlist(file);
+    else if (platform::try_lock_bytes(file, readers_byte, 1, LockKind::shared) != done)
+      enlisted = Enlisted::being_removed;
+    if (enlisted == Enlisted::full)
+      throw Error{errc::too_many_participants, place.operation(), place.path(),
+                  std::to_string(participant_limit) + " processes are attached to it", "end one of them"};
+    platform::SegmentFile now;
+    if (platform::look_at(file, now) != done || !now.has_name) return nullptr;
+    if (enlisted == Enlisted::yes) break;
+    // Somebody is about to remove it, which takes microseconds. If he was stopped at it, the deadline ends this.
+    if (deadline.passed())
+      throw Error{std::make_error_code(std::errc::timed_out), place.operation(), place.path(),
+                  "somebody has been removing it all the time", "continue or end that process"};
+    std::this_thread::sleep_for(std::chrono::milliseconds{1});
+  }
+  if (!for_writing) segment->map(std::move(found.file), facts, found.header, false);
+  segment->publish(segment);
+  return segment;
+}
+
+Segment::Pointer Segment::enter_anonymous(int descriptor) {
+  const std::string shown = "descriptor " + std::to_string(descriptor);
+  SegmentFound found;
+  auto opened = platform::reopen(descriptor, true);
+  if (opened.why != done) throw Error{std::make_error_code(opened.why), "attach", shown};
+  found.file = std::move(opened.descriptor);
+  examine(found);
+  if (found.is == Is::other_version)
+    throw Error{errc::version_mismatch, "attach", shown, "it was made by another version of holdfast"};
+  if (found.is != Is::complete) throw Error{errc::foreign, "attach", shown, "it is no segment of holdfast"};
+  if (!found.facts.has_name && !platform::has_fixed_size(found.file.number()))
+    throw Error{errc::foreign, "attach", shown, "its size is not sealed: it could shrink while it is used"};
+  if (auto segment = open_already(found.facts, true)) return segment;
+  Pointer segment{new Segment};
+  segment->name_ = shown;
+  segment->path_ = shown;
+  segment->map(std::move(found.file), found.facts, found.header, true);
+  if (segment->enlist(segment->file_.number()) != Enlisted::yes)
+    throw Error{errc::too_many_participants, "attach", shown,
+                std::to_string(participant_limit) + " processes are attached to it", "end one of them"};
+  segment->publish(segment);
+  return segment;
+}
+
+Participant& Segment::participant(std::size_t index) const noexcept {
+  return *reinterpret_cast<Participant*>(base_ + participants_offset + index * sizeof(Participant));
+}
+
+/// An owner's signature or the news of a mutex refers to it. The owner is looked at first: a rescuer writes the news before
+/// it takes the dead owner's place.
+bool Segment::is_named(Reference reference) const {
+  return any_mutex([&](SharedMutex& mutex, std::uint64_t) {
+    if (owner_in(mutex.owner.load(std::memory_order_acquire)) == reference) return true;
+    return mutex.unrepaired.load(std::memory_order_acquire) != 0 &&
+           (mutex.first_lost.load(std::memory_order_relaxed) == reference ||
+            mutex.last_lost.load(std::memory_order_relaxed) == reference);
+  });
+}
+
+Segment::Enlisted Segment::enlist(int file) {
+  const std::string text = ProcessIdentity::self().encode();
+  for (std::size_t index = 0; index < participant_limit; ++index) {
+    if (platform::try_lock_bytes(file, index, 1, LockKind::exclusive) != done) continue;
+    Participant& record = participant(index);
+    const std::uint64_t before = record.state.load(std::memory_order_acquire);
+    const Reference bearer = reference_to(index, before);
+    const auto alive = [&] {  // with all of its descriptors closed
+      const auto identity = (before & 1U) != 0 ? identity_of(bearer) : std::nullopt;
+      return identity && identity->liveness() == Liveness::alive;
+    };
+    if (is_named(bearer) || alive()) {
+      platform::unlock_bytes(file, index, 1);
+      continue;
+    }
+    const std::uint64_t generation = (before >> 1U) + 1;
+    // Invalid while it is written; readers compare the state before and after.
+    record.state.store(generation << 1U, std::memory_order_release);
+    std::atomic_thread_fence(std::memory_order_release);
+    for (std::size_t word = 0; word < record.identity.size(); ++word) {
+      std::uint64_t bytes = 0;
+      if (word * sizeof bytes < text.size())
+        std::memcpy(&bytes, text.data() + word * sizeof bytes,
+                    std::min(sizeof bytes, text.size() - word * sizeof bytes));
+      record.identity[word].store(bytes, std::memory_order_relaxed);
+    }
+    record.state.store((generation << 1U) | 1U, std::memory_order_release);
+    reference_.store(reference_to(index, generation << 1U), std::memory_order_relaxed);
+    return Enlisted::yes;
+  }
+  return platform::bytes_are_locked(file, remover_byte, 1) ? Enlisted::being_removed : Enlisted::full;
+}
+
+/// In a forked child, at the first call that needs its own signature.
+[[gnu::cold]] Reference Segment::enlist_again() {
+  static std::mutex one_at_a_time;
+  const std::lock_guard guard{one_at_a_time};
+  if (const Reference mine = reference_.load(std::memory_order_relaxed); mine != 0) return mine;
+  auto own = platform::reopen(file_.number(), true);
+  if (own.why != done)
+    throw Error{
+        std::make_error_code(own.why), "use", path_, {}, "a forked child needs a descriptor of its own, and /proc"};
+  if (enlist(own.descriptor.number()) != Enlisted::yes)
+    throw Error{errc::too_many_participants, "use", path_,
+                std::to_string(participant_limit) + " processes are attached to it", "end one of them"};
+  file_ = std::move(own.descriptor);
+  return reference_.load(std::memory_order_relaxed);
+}
+
+void Segment::after_fork_in_child() noexcept {
+  reference_.store(0, std::memory_order_relaxed);
+  waiting.store(0, std::memory_order_relaxed);
+}
+
+std::optional<ProcessIdentity> Segment::identity_of(Reference reference) const {
+  if (reference == 0 || index_of(reference) >= participant_limit) return {};
+  const Participant& record = participant(index_of(reference));
+  const std::uint64_t before = record.state.load(std::memory_order_acquire);
+  if (reference_to(index_of(reference), before) != reference) return {};
+  std::array<char, sizeof(IdentityText)> text;
+  for (std::size_t word = 0; word < record.identity.size(); ++word) {
+    const std::uint64_t bytes = record.identity[word].load(std::memory_order_relaxed);
+    std::memcpy(text.data() + word * sizeof bytes, &bytes, sizeof bytes);
+  }
+  std::atomic_thread_fence(std::memory_order_acquire);  // the words before the state below
+  if (record.state.load(std::memory_order_relaxed) >> 1U != before >> 1U) return {};
+  return decoded({text.data(), text.size()});
+}
+
+Liveness Segment::liveness_of(Reference reference) const {
+  if (is_mine(reference)) return Liveness::alive;
+  if (reference == 0 || index_of(reference) >= participant_limit) return Liveness::unknown;
+  if (platform::bytes_are_locked(file_.number(), index_of(reference), 1)) return Liveness::alive;
+  const auto identity = identity_of(reference);
+  return identity ? identity->liveness() : Liveness::unknown;
+}
+
+bool Segment::is_held_here() const {
+  return waiting.load(std::memory_order_relaxed) != 0 || any_mutex([this](SharedMutex& mutex, std::uint64_t) {
+           return is_mine(owner_in(mutex.owner.load(std::memory_order_relaxed)));
+         });
+}
+
+Segment::~Segment() {
+  if (base_ == nullptr) return;
+  leave_fork_handlers();
+  if (const Reference mine = reference_.load(std::memory_order_relaxed); mine != 0) {
+    auto& state = participant(index_of(mine)).state;
+    state.store(state.load(std::memory_order_relaxed) & ~std::uint64_t{1}, std::memory_order_release);
+  }
+  platform::unmap(base_, file_size_);
+  file_.close();  // other processes see it gone from here on, unless a forked child still has a copy
+  if (!named_ || stays_) return;
+  try {
+    const SegmentPlace place{name_, "detach"};
+    const auto found = look(place, true);
+    if (found.is == Is::complete && found.facts.device == facts_.device && found.facts.inode == facts_.inode)
+      static_cast<void>(take_away(place, found));
+  } catch (const std::exception&) {
+    // It is left to the next create(), as after a kill.
+  }
+}
+}  // namespace holdfast::detail
