@@ -76,12 +76,12 @@ SharedMutex& mutex_in(Segment& segment, std::uint64_t offset, Deadline deadline)
                 "it is attached read-only", "attach() it instead"};
   auto& mutex = *reinterpret_cast<SharedMutex*>(segment.data() + offset);
   const auto here = ProcessIdentity::self().pid_namespace();
+  static_cast<void>(segment.reference());  // a forked child shares no descriptor with its parent from here on
   // The kernel ends its lock when its owner dies, so nobody is stuck behind one who was killed. Threads of one process
   // share it: they take turns.
-  static std::mutex one_at_a_time;
   while (mutex.state.load(std::memory_order_acquire) != detail::made_mutex) {
     if (here == 0) break;
-    const std::lock_guard guard{one_at_a_time};
+    std::unique_lock guard{detail::table()};
     const auto byte = detail::first_mutex_byte + offset;
     const int file = segment.descriptor();
     if (platform::try_lock_bytes(file, byte, 1, platform::LockKind::exclusive) == platform::done) {
@@ -96,6 +96,7 @@ SharedMutex& mutex_in(Segment& segment, std::uint64_t offset, Deadline deadline)
       throw Error{std::make_error_code(std::errc::timed_out), "use the mutex in", path,
                   "another process has been making it all the time", "continue or end that process"};
     } else {
+      guard.unlock();
       std::this_thread::sleep_for(1ms);  // it is made in microseconds, unless its maker is stopped
     }
   }
@@ -141,8 +142,7 @@ class DataBlockMutex::Impl final : detail::ForkAware {
         "ends\n",
         segment_->path().c_str());
     static auto& kept = *new std::vector<std::shared_ptr<Segment>>;  // unmapped, its thread's death would not be seen
-    static std::mutex guarding_kept;
-    const std::lock_guard guard{guarding_kept};
+    const std::lock_guard guard{detail::table()};
     kept.push_back(std::move(segment_));
   }
 
@@ -312,6 +312,10 @@ DataBlockMutex DataBlockMutex::create_or_attach(std::string_view name, const Seg
 }
 DataBlockMutex DataBlockMutex::attach(std::string_view name, Deadline deadline) {
   auto segment = SharedMemory::attach(name, deadline);
+  if (segment.size() != footprint)
+    throw Error{errc::layout_mismatch, "attach", segment.segment_->path(),
+                "it is not a mutex alone, but has " + std::to_string(segment.size()) + " bytes",
+                "attach to the segment, and use DataBlockMutex::in()"};
   return in(segment, 0, deadline);
 }
 
@@ -379,8 +383,13 @@ std::optional<Holder> DataBlockMutex::holder() const {
 }
 
 std::optional<Holder> DataBlockMutex::holder(std::string_view name) {
-  const auto segment = SharedMemory::attach_read_only(name, 0s);
-  if (!segment.segment_->fits(0)) return {};
-  return inspect(*segment.segment_, *reinterpret_cast<const SharedMutex*>(segment.segment_->data()));
+  try {
+    const auto segment = SharedMemory::attach_read_only(name, 0s);
+    if (!segment.segment_->fits(0)) return {};
+    return inspect(*segment.segment_, *reinterpret_cast<const SharedMutex*>(segment.segment_->data()));
+  } catch (const Error& error) {
+    if (error.code() == std::errc::no_such_file_or_directory) return {};
+    throw;
+  }
 }
 }  // namespace holdfast

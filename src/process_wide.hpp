@@ -1,4 +1,4 @@
-// process_wide.hpp - what all FileLocks of one process share, and what a fork does to them.
+// process_wide.hpp - what all objects of holdfast in one process share, and what a fork does to them.
 #pragma once
 #include <cstdint>
 #include <mutex>
@@ -27,7 +27,7 @@ class ForkAware {
   ForkAware* next_ = nullptr;
 };
 
-/// Guards the tables of this process: short sections, no system call that waits, never together with fork_gate().
+/// Guards the tables of this process, and what threads must not do at once, over a fork as well: short sections, no system call that waits, never together with fork_gate().
 [[nodiscard]] std::mutex& table() noexcept;
 /// Held while a LifeDescriptor is opened or closed, and during fork(): so the child knows every one of them.
 [[nodiscard]] std::mutex& fork_gate() noexcept;

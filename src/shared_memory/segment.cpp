@@ -26,6 +26,17 @@ constexpr std::size_t name_limit = 255;  // bytes of a file name
   throw Error{std::make_error_code(why), place.operation(), place.path(), reason, remedy};
 }
 
+void check_options(std::string_view subject, std::size_t size, const SegmentOptions& options) {
+  const auto refuse = [&](std::string_view reason, std::string_view remedy = {}) {
+    throw Error{std::make_error_code(std::errc::invalid_argument), "create", subject, reason, remedy};
+  };
+  if (size == 0) refuse("a segment of 0 bytes cannot be", "ask for at least one");
+  if (size > std::numeric_limits<std::size_t>::max() / 4) refuse("no segment can have that many bytes");
+  if (options.alignment < page || options.alignment > largest_alignment ||
+      (options.alignment & (options.alignment - 1)) != 0)
+    refuse("its alignment has to be a power of two from 4096 to 2097152");
+}
+
 std::size_t rounded_up(std::size_t size) noexcept { return (size + page - 1) / page * page; }
 
 Is judge(const SegmentFound& found) noexcept {
@@ -85,7 +96,7 @@ std::vector<OpenSegment>& open_segments() {
 
 // ---- names ---------------------------------------------------------------------------------------------------------
 
-SegmentPlace::SegmentPlace(std::string_view name, std::string_view operation) : name_{name}, operation_{operation} {
+void SegmentPlace::check(std::string_view name, std::string_view operation) {
   const auto refuse = [&](std::errc why, std::string_view reason) {
     throw Error{std::make_error_code(why), operation, name, reason, "a name is one file name, of up to 246 bytes"};
   };
@@ -95,6 +106,10 @@ SegmentPlace::SegmentPlace(std::string_view name, std::string_view operation) : 
     refuse(std::errc::invalid_argument, "the name of a segment cannot have a NUL in it");
   if (name.size() > name_limit - prefix.size())
     refuse(std::errc::filename_too_long, "the name of a segment is too long");
+}
+
+SegmentPlace::SegmentPlace(std::string_view name, std::string_view operation) : name_{name}, operation_{operation} {
+  check(name, operation);
   file_.append(prefix).append(name);
   auto opened = platform::open_path(-1, platform::segment_folder());
   if (opened.why != done)
@@ -285,14 +300,7 @@ Segment::Pointer Segment::open_already(const platform::SegmentFile& facts, bool 
 
 Segment::Pointer Segment::create(const SegmentPlace& place, std::size_t size, const SegmentOptions& options,
                                  SegmentFound& instead) {
-  const auto refuse = [&](std::string_view reason, std::string_view remedy) {
-    fail(place, std::errc::invalid_argument, reason, remedy);
-  };
-  if (size == 0) refuse("a segment of 0 bytes cannot be", "ask for at least one");
-  if (size > std::numeric_limits<std::size_t>::max() / 4) refuse("no segment can have that many bytes", "");
-  if (options.alignment < page || options.alignment > largest_alignment ||
-      (options.alignment & (options.alignment - 1)) != 0)
-    refuse("its alignment has to be a power of two from 4096 to 2097152", "");
+  check_options(place.path(), size, options);
   Pointer mine;
   for (;;) {
     instead = look(place, true);
@@ -316,11 +324,9 @@ Segment::Pointer Segment::create(const SegmentPlace& place, std::size_t size, co
 }
 
 Segment::Pointer Segment::create_anonymous(std::string_view label, std::size_t size, const SegmentOptions& options) {
-  const SegmentPlace checked{label, "create"};
-  SegmentFound unused;
-  if (size == 0 || size > std::numeric_limits<std::size_t>::max() / 4)
-    throw Error{std::make_error_code(std::errc::invalid_argument), "create", label, "no segment can have that size"};
-  auto made = platform::make_anonymous(checked.file());
+  SegmentPlace::check(label, "create");
+  check_options(label, size, options);
+  auto made = platform::make_anonymous(std::string{SegmentPlace::prefix}.append(label).c_str());
   if (made.why != done) throw Error{std::make_error_code(made.why), "create", label};
   auto segment = make(nullptr, label, std::move(made.descriptor), size, options);
   segment->publish(segment);
@@ -435,8 +441,7 @@ Segment::Enlisted Segment::enlist(int file) {
 
 /// In a forked child, at the first call that needs its own signature.
 [[gnu::cold]] Reference Segment::enlist_again() {
-  static std::mutex one_at_a_time;
-  const std::lock_guard guard{one_at_a_time};
+  const std::lock_guard guard{table()};
   if (const Reference mine = reference_.load(std::memory_order_relaxed); mine != 0) return mine;
   auto own = platform::reopen(file_.number(), true);
   if (own.why != done)
@@ -445,7 +450,11 @@ Segment::Enlisted Segment::enlist(int file) {
   if (enlist(own.descriptor.number()) != Enlisted::yes)
     throw Error{errc::too_many_participants, "use", path_,
                 std::to_string(participant_limit) + " processes are attached to it", "end one of them"};
-  file_ = std::move(own.descriptor);
+  // The inherited one goes: it spoke for the parent.
+  if (const auto why = platform::replace(file_.number(), own.descriptor.number()); why != done) {
+    reference_.store(0, std::memory_order_relaxed);
+    throw Error{std::make_error_code(why), "use", path_};
+  }
   return reference_.load(std::memory_order_relaxed);
 }
 

@@ -32,7 +32,8 @@ class SegmentPlace {
   [[nodiscard]] std::string path() const;
   [[nodiscard]] std::string_view operation() const noexcept { return operation_; }
 
-  static constexpr std::string_view prefix = "holdfast.";  ///< of all names in the folder
+  static constexpr std::string_view prefix = "holdfast.";                ///< of all names in the folder
+  static void check(std::string_view name, std::string_view operation);  ///< Throws Error: not a name.
 
  private:
   std::string name_, file_, operation_;

@@ -25,6 +25,9 @@ namespace holdfast::platform {
 /// The same file with a descriptor that shares nothing with the given one: neither position nor locks.
 [[nodiscard]] Opened reopen(int file, bool for_writing) noexcept;
 
+/// `file` refers from here on to what `other` refers to, at once for all threads.
+[[nodiscard]] std::errc replace(int file, int other) noexcept;
+
 struct SegmentFile {
   std::uint64_t device = 0, inode = 0, size = 0;
   bool regular = false;

@@ -1,5 +1,6 @@
 #include <holdfast/platform/segment.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -71,6 +72,10 @@ Opened reopen(int file, bool for_writing) noexcept {
   return opened_by([&] { return ::open(path.text, (for_writing ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY); });
 }
 
+std::errc replace(int file, int other) noexcept {
+  return outcome_of([&] { return ::dup3(other, file, O_CLOEXEC); });
+}
+
 std::errc look_at(int file, SegmentFile& found) noexcept {
   struct ::stat status {};
   const auto why = outcome_of([&] { return ::fstat(file, &status); });
@@ -85,7 +90,14 @@ std::errc look_at(int file, SegmentFile& found) noexcept {
 }
 
 std::errc reserve(int file, std::uint64_t size) noexcept {
-  return outcome_of([&] { return ::fallocate(file, 0, 0, static_cast<off_t>(size)); });
+  // In steps: a signal undoes the step that it interrupts, and signals may come again and again.
+  constexpr std::uint64_t step = std::uint64_t{16} << 20U;
+  auto why = done;
+  for (std::uint64_t from = 0; from < size && why == done; from += step) {
+    const auto length = static_cast<off_t>(std::min(step, size - from));
+    why = outcome_of([&] { return ::fallocate(file, 0, static_cast<off_t>(from), length); });
+  }
+  return why;
 }
 
 std::uint64_t free_space(int file) noexcept {
