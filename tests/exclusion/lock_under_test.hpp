@@ -1,10 +1,11 @@
-// lock_under_test.hpp - one interface over FileLock and over locks that are known to be right or wrong, by name: a suite
-// that is to be trusted has to accept the right ones and to reject the wrong ones.
+// lock_under_test.hpp - one interface over FileLock, DataBlockMutex and locks that are known to be right or wrong, by name: a
+// suite that is to be trusted has to accept the right ones and to reject the wrong ones.
 #pragma once
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -15,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <holdfast/data_block_mutex.hpp>
 #include <holdfast/deadline.hpp>
 #include <holdfast/file_lock.hpp>
 
@@ -32,7 +34,7 @@ class LockUnderTest {
   virtual void unlock() = 0;
   [[nodiscard]] virtual bool owner_died() const { return false; }  ///< What the owner was told of the one before.
 
-  /// Kinds: file_lock, file_lock_unfair, file_lock_mixed (every second object is fair), flock (right);
+  /// Kinds: file_lock, file_lock_unfair, file_lock_mixed (every second object is fair), data_block_mutex, flock (right);
   /// naive, naive_with_grace, nothing (wrong).
   static std::unique_ptr<LockUnderTest> make(std::string_view kind, const std::filesystem::path& resource,
                                              const NaiveLock::Options& naive = {});
@@ -53,6 +55,34 @@ class FileLockUnderTest final : public LockUnderTest {
 
  private:
   FileLock lock_;
+};
+
+/// A mutex in a segment of its own, named after the resource; the last object of it that is dropped removes it.
+class DataBlockMutexUnderTest final : public LockUnderTest {
+ public:
+  explicit DataBlockMutexUnderTest(const std::filesystem::path& resource)
+      : mutex_{DataBlockMutex::create_or_attach(segment_of(resource))} {}
+  bool try_lock_until(Deadline deadline) override {
+    if (deadline.is_never())
+      mutex_.lock();
+    else if (!mutex_.try_lock_until(deadline))
+      return false;
+    owner_died_ = mutex_.outcome() == LockOutcome::owner_died;
+    if (owner_died_) mutex_.declare_repaired();  // the suites repair nothing, and count each death once
+    return true;
+  }
+  void unlock() override { mutex_.unlock(); }
+  [[nodiscard]] bool owner_died() const override { return owner_died_; }
+
+  [[nodiscard]] static std::string segment_of(const std::filesystem::path& resource) {
+    auto name = resource.native();
+    std::replace(name.begin(), name.end(), '/', '_');
+    return name;
+  }
+
+ private:
+  DataBlockMutex mutex_;
+  bool owner_died_ = false;
 };
 
 /// The kernel's own lock, on a file that stays: right, and the positive control.
@@ -103,6 +133,7 @@ inline std::unique_ptr<LockUnderTest> LockUnderTest::make(std::string_view kind,
     static std::atomic<std::uint64_t> made{static_cast<std::uint64_t>(::getpid())};
     return std::make_unique<FileLockUnderTest>(resource, made.fetch_add(1) % 2 == 0);
   }
+  if (kind == "data_block_mutex") return std::make_unique<DataBlockMutexUnderTest>(resource);
   if (kind == "flock") return std::make_unique<FlockUnderTest>(resource);
   if (kind == "nothing") return std::make_unique<NothingUnderTest>();
   NaiveLock::Options options = naive;
