@@ -23,6 +23,7 @@
 #include "../exclusion/shared_section.hpp"
 #include "../workers/data_block_mutex_workers.hpp"
 #include "lock_conformance.hpp"
+#include "shared_memory/layout.hpp"
 
 namespace conformance {
 using holdfast::DataBlockLockGuard;
@@ -403,6 +404,15 @@ TEST_F(DataBlockMutexPlace, IsNotWhereSomethingElseIs) {
   auto mutex = DataBlockMutex::in(memory_, 512);
   EXPECT_TRUE(mutex.try_lock());
   mutex.unlock();
+}
+
+TEST_F(DataBlockMutexPlace, IsNotOneOfAnotherVersion) {
+  { auto mutex = DataBlockMutex::in(memory_, 512); }
+  auto& version = memory_.bytes()[512 + offsetof(holdfast::detail::SharedMutex, version)];
+  version = std::byte{2};
+  EXPECT_EQ(code_of([&] { static_cast<void>(DataBlockMutex::in(memory_, 512)); }), errc::version_mismatch);
+  version = std::byte{1};
+  EXPECT_EQ(code_of([&] { static_cast<void>(DataBlockMutex::in(memory_, 512)); }), std::error_code{});
 }
 
 TEST_F(DataBlockMutexPlace, IsFoundAgainByAllWhoNameTheSameOffset) {
