@@ -121,7 +121,7 @@ std::shared_ptr<LockPath> LockPath::resolve(const std::filesystem::path& resourc
   auto path = std::make_shared<LockPath>();
   path->parent_ = std::move(resolved.parent);
   path->lock_ = resolved.name + std::string{lock_suffix};
-  path->side_prefix_ = "." + readable_part(path->lock_) + ".";
+  path->side_prefix_.append(".").append(readable_part(path->lock_)).append(".");
   path->queue_ = path->side_prefix_ + "queue";
   std::string_view shown = resource.native();
   while (shown.size() > 1 && shown.back() == '/') shown.remove_suffix(1);
