@@ -13,8 +13,9 @@
 namespace holdfast::tool {
 namespace {
 constexpr auto about =
-    "Does locking hold here? Real processes contend for a holdfast::FileLock in DIRECTORY and increment a\n"
-    "counter that only exclusion keeps right; owners are killed; a verdict tells what came of it.\n";
+    "Does locking hold here? Real processes contend for a holdfast::FileLock in DIRECTORY, and then for a\n"
+    "holdfast::DataBlockMutex in shared memory, and increment a counter that only exclusion keeps right;\n"
+    "owners are killed; a verdict tells what came of it.\n";
 
 constexpr auto exit_codes =
     "Exit codes: 0 locking holds, 1 it does not, 2 it could not be tried: bad arguments, unusable directory.\n"
@@ -67,10 +68,12 @@ std::variant<Settings, ExitCode> parse_arguments(int argc, const char* const* ar
         ->check(CLI::Range(1U, most).description(""))
         ->type_name("N");
   };
-  add_number("--processes", settings.processes, most_processes, "Contenders in contention, threads and race");
+  add_number("--processes", settings.processes, most_processes, "Contenders in all but kill and stress");
   add_number("--increments", settings.increments, most_operations, "Increments by each, in contention and threads");
   add_number("--iterations", settings.iterations, most_iterations,
              "Rounds of stress, 5 processes x 10 increments each");
+  add_number("--kills", settings.kills, most_kills, "Owners of a mutex that are killed");
+  add_number("--attach-rounds", settings.attach_rounds, most_operations, "Rounds in which all come to one mutex");
   const auto add_duration = [&validate](const std::string& name, std::chrono::nanoseconds& value,
                                         std::chrono::nanoseconds most, const std::string& description) {
     const auto read = [&value, most, name](const std::string& text) {
@@ -105,6 +108,8 @@ std::variant<Settings, ExitCode> parse_arguments(int argc, const char* const* ar
   settings.fair = !unfair;
   if (std::uint64_t{settings.processes} * settings.increments > most_operations)
     return refuse(app, fmt::format("--processes times --increments is more than {}", most_operations));
+  if (std::uint64_t{settings.processes} * settings.attach_rounds > most_operations)
+    return refuse(app, fmt::format("--processes times --attach-rounds is more than {}", most_operations));
   if (settings.deadline.count() == 0) return refuse(app, "--deadline: 0 leaves no time at all");
   return settings;
 }

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 
 #include <fmt/format.h>
 #include <holdfast/error.hpp>
 
 #include "tool/counter_file.hpp"
 #include "tool/crew.hpp"
+#include "tool/lock_under_test.hpp"
 
 namespace holdfast::tool {
 namespace {
@@ -22,7 +24,8 @@ std::chrono::nanoseconds patience_for_one(const Stage& stage, const ContestPlan&
 
 /// All of it. Only a worker that does not even keep its own deadlines is ended by this one.
 std::chrono::nanoseconds patience_for_all(const Stage& stage, const ContestPlan& plan) {
-  return 4 * patience_for_one(stage, plan) + plan.operations() * (2 * plan.hold + 5ms);
+  const std::chrono::nanoseconds for_an_operation = plan.mutex ? 500us : 5ms;
+  return 4 * patience_for_one(stage, plan) + plan.operations() * (2 * plan.hold + for_an_operation);
 }
 
 std::chrono::nanoseconds duration_of(const std::vector<harness::Entry>& entries) {
@@ -52,18 +55,25 @@ void judge(Contest& contest, std::uint64_t dropped) {
 }  // namespace
 
 double ContestPlan::weight() const noexcept {
-  constexpr double for_a_process = 0.004, for_an_operation = 0.0002;
+  constexpr double for_a_process = 0.004;
+  const double for_an_operation = mutex ? 0.00001 : 0.0002;
   const double section = std::chrono::duration<double>{hold}.count();
   return for_a_process * processes + (for_an_operation + section) * static_cast<double>(operations());
 }
 
 Contest run_contest(const Stage& stage, const ContestPlan& plan) {
   constexpr std::uint64_t entries_for_one = 3;
-  const auto counter = stage.directory.resource(plan.name);
+  const auto file = stage.directory.resource(plan.name);
+  const auto segment = stage.segments.name(plan.name);
   const auto journal_file = stage.journal_file(plan.name);
   const auto entries = entries_for_one * plan.operations();
   const auto journal = Journal::create(journal_file, entries + plan.contenders());
-  write_counter(counter, 0);
+  std::unique_ptr<Counter> counter;  // of a mutex: keeps its segment until all is judged
+  if (plan.mutex)
+    counter = make_mutex(segment, stage.settings.deadline);
+  else
+    counter = std::make_unique<CounterFile>(file);
+  counter->write(0);
 
   bool in_order = false;
   Contest contest;
@@ -75,15 +85,17 @@ Contest run_contest(const Stage& stage, const ContestPlan& plan) {
                                 }};
     Crew crew{stage};
     for (std::uint32_t i = 0; i < plan.processes; ++i)
-      crew.start(plan.threads > 1 ? scenario_threads : scenario_contend, {.resource = counter,
-                                                                          .journal = journal_file,
-                                                                          .who = i * plan.threads,
-                                                                          .threads = plan.threads,
-                                                                          .increments = plan.increments,
-                                                                          .hold = plan.hold,
-                                                                          .patience = patience_for_one(stage, plan),
-                                                                          .fair = stage.settings.fair,
-                                                                          .warm = plan.warm});
+      crew.start(plan.threads > 1 ? scenario_threads : scenario_contend,
+                 {.resource = plan.mutex ? segment : file.native(),
+                  .journal = journal_file,
+                  .who = i * plan.threads,
+                  .threads = plan.threads,
+                  .increments = plan.increments,
+                  .hold = plan.hold,
+                  .patience = patience_for_one(stage, plan),
+                  .fair = stage.settings.fair,
+                  .mutex = plan.mutex,
+                  .warm = plan.warm});
     if (crew.wait_until_ready(patience_for_one(stage, plan))) {
       crew.release_together();
       for (const auto& tally : crew.wait_until_done(patience_for_all(stage, plan))) {
@@ -97,7 +109,7 @@ Contest run_contest(const Stage& stage, const ContestPlan& plan) {
   }
   contest.attempted = contest.successful + contest.failed;
   try {
-    contest.final = read_counter(counter);
+    contest.final = counter->read();
   } catch (const Error& error) {
     contest.problems.emplace_back(error.what());
   }
@@ -105,7 +117,11 @@ Contest run_contest(const Stage& stage, const ContestPlan& plan) {
   contest.history = harness::check_history(contest.entries);
   contest.duration = duration_of(contest.entries);
   judge(contest, journal.dropped());
-  clear_up(stage, counter, in_order, contest.problems);
+  counter.reset();
+  if (plan.mutex)
+    clear_up_segments(stage, in_order, contest.problems);
+  else
+    clear_up(stage, file, in_order, contest.problems);
   std::filesystem::remove(journal_file);
   return contest;
 }

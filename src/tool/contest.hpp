@@ -1,4 +1,4 @@
-// contest.hpp - contenders increment one counter: the scenarios contention, threads, race and stress.
+// contest.hpp - contenders increment one counter: the scenarios contention, threads, race, stress, and the mutex's.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -15,7 +15,8 @@ struct ContestPlan {
   std::uint32_t threads = 1;  ///< In each process.
   std::uint32_t increments = 1;
   std::chrono::nanoseconds hold{0};
-  bool warm = false;  ///< As in Task.
+  bool mutex = false;  ///< A mutex in a segment, not a lock on a file.
+  bool warm = false;   ///< As in Task.
 
   [[nodiscard]] std::uint64_t contenders() const noexcept { return std::uint64_t{processes} * threads; }
   [[nodiscard]] std::uint64_t operations() const noexcept { return contenders() * increments; }

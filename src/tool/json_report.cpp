@@ -17,6 +17,22 @@ Json to_json(const Contest& contest) {
           {"wait_ms", {{"mean", in_ms(contest.mean_wait())}, {"max", in_ms(contest.longest_wait())}}},
           {"overtakes_per_acquisition", contest.overtakes_per_acquisition()}};
 }
+
+Json to_json(const std::vector<std::chrono::nanoseconds>& times) {
+  return {{"median", in_ms(median(times))}, {"max", in_ms(longest(times))}};
+}
+
+Json to_json(const MutexResults& mutex) {
+  return {{"contention", to_json(mutex.contention)},
+          {"kill",
+           {{"recoveries", mutex.kill.waiters.size()},
+            {"waiter_recovery_ms", to_json(mutex.kill.waiters)},
+            {"newcomer_recovery_ms", to_json(mutex.kill.newcomers)}}},
+          {"attach",
+           {{"processes", mutex.attach.processes},
+            {"rounds", mutex.attach.rounds},
+            {"attach_ms", to_json(mutex.attach.times)}}}};
+}
 }  // namespace
 
 std::string json_report(const Results& results) {
@@ -35,7 +51,8 @@ std::string json_report(const Results& results) {
                     {"acquired", results.race.history.acquisitions},
                     {"overlaps", results.race.history.overlaps},
                     {"order", results.race.history.order}}},
-                  {"stress", {{"iterations", iterations}}}};
+                  {"stress", {{"iterations", iterations}}},
+                  {"mutex", to_json(results.mutex)}};
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 }  // namespace holdfast::tool

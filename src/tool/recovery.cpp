@@ -17,8 +17,8 @@ using harness::Event;
 using harness::Journal;
 using std::chrono::nanoseconds;
 
-constexpr std::uint32_t owner = 0, waiter = 1, newcomer = 2;
 constexpr nanoseconds short_sleep = 20ms, long_sleep = 1s;  // in the last round: what a second of waiting costs
+constexpr nanoseconds mutex_sleep = 1ms;
 
 std::optional<nanoseconds> time_of(const std::vector<harness::Entry>& entries, std::uint32_t who,
                                    std::initializer_list<Event> events) {
@@ -33,24 +33,29 @@ nanoseconds between(const std::vector<harness::Entry>& entries, std::uint32_t fr
   return start && end ? *end - *start : 0ns;
 }
 
-/// One round. Each step returns false if the rest of the round would mean nothing.
+struct RoundPlan {
+  std::string resource{};  ///< A file, or a segment.
+  std::filesystem::path journal_file{};
+  bool mutex = false;
+  std::uint32_t waiters = 1;
+  nanoseconds sleep{};  ///< Of each waiter, before its owner is killed.
+};
+
+/// One round. Process 0 is the first owner, then come the waiters, each the owner after the one before; the last is the
+/// newcomer. Each step returns false if the rest of the round would mean nothing.
 class Round {
  public:
-  Round(const Stage& stage, Recovery& recovery, const std::filesystem::path& resource,
-        const std::filesystem::path& journal_file, nanoseconds sleep)
+  Round(const Stage& stage, Recovery& recovery, const RoundPlan& plan)
       : stage_{stage},
         recovery_{recovery},
-        resource_{resource},
-        journal_file_{journal_file},
-        sleep_{sleep},
-        journal_{Journal::create(journal_file, 64)},
+        plan_{plan},
+        newcomer_{plan.waiters + 1},
+        journal_{Journal::create(plan.journal_file, std::size_t{8} * (newcomer_ + 1))},
         crew_{stage} {}
 
   void run() {
-    start(owner);
-    start(waiter);
-    start(newcomer);
-    if (crew_.wait_until_ready()) (void)(own() && fall_asleep() && kill_owner() && kill_waiter());
+    for (std::uint32_t who = 0; who <= newcomer_; ++who) start(who);
+    if (crew_.wait_until_ready()) (void)(own() && kill_owners_of_waiters() && kill_owner_before_newcomer());
     const auto& problems = crew_.problems();
     recovery_.problems.insert(recovery_.problems.end(), problems.begin(), problems.end());
     recovery_.entries = journal_.entries();
@@ -60,24 +65,33 @@ class Round {
 
  private:
   void start(std::uint32_t who) {
-    crew_.start(scenario_own, {.resource = resource_,
-                               .journal = journal_file_,
+    crew_.start(scenario_own, {.resource = plan_.resource,
+                               .journal = plan_.journal_file,
                                .who = who,
                                .patience = stage_.settings.deadline,
-                               .fair = stage_.settings.fair});
+                               .fair = stage_.settings.fair,
+                               .mutex = plan_.mutex});
   }
 
   void problem(std::string text) { recovery_.problems.push_back(std::move(text)); }
   [[nodiscard]] Deadline patience() const { return 4 * stage_.settings.deadline; }
 
   [[nodiscard]] bool own() {
-    crew_.worker(owner).release();
-    const auto tally = crew_.wait_for_tally(owner, patience());
+    crew_.worker(0).release();
+    const auto tally = crew_.wait_for_tally(0, patience());
     return tally && tally->error.empty();
   }
 
+  [[nodiscard]] bool kill_owners_of_waiters() {
+    for (std::uint32_t waiter = 1; waiter < newcomer_; ++waiter) {
+      fall_asleep(waiter);
+      if (!kill_owner_of(waiter)) return false;
+    }
+    return true;
+  }
+
   /// It has arrived, and sleeps in the kernel.
-  [[nodiscard]] bool fall_asleep() {
+  void fall_asleep(std::uint32_t waiter) {
     crew_.worker(waiter).release();
     const auto deadline = patience();
     while (!time_of(journal_.entries(), waiter, {Event::arrived}) || !is_asleep(crew_.worker(waiter).pid())) {
@@ -85,31 +99,30 @@ class Round {
       if (deadline.passed() || !crew_.worker(waiter).is_running()) break;  // a waiter that never sleeps is tested awake
       std::this_thread::sleep_for(200us);
     }
-    const Deadline end{sleep_};
+    const Deadline end{plan_.sleep};
     for (; !end.passed(); throw_if_interrupted())
       std::this_thread::sleep_for(std::min<nanoseconds>(end.remaining(), 20ms));
-    return true;
   }
 
-  [[nodiscard]] bool kill_owner() {
-    kill(owner);
+  [[nodiscard]] bool kill_owner_of(std::uint32_t waiter) {
+    kill(waiter - 1);
     const auto tally = crew_.wait_for_tally(waiter, patience());
-    if (!recovered("the waiter", tally, owner)) return false;
+    if (!recovered("the waiter", tally, waiter - 1)) return false;
     const auto entries = journal_.entries();
-    recovery_.waiters.push_back(between(entries, owner, Event::doomed, waiter));
+    recovery_.waiters.push_back(between(entries, waiter - 1, Event::doomed, waiter));
     recovery_.slept = between(entries, waiter, Event::arrived, waiter);
     recovery_.lock_cpu = tally->lock_cpu;
     return true;
   }
 
-  [[nodiscard]] bool kill_waiter() {
-    kill(waiter);
-    crew_.worker(newcomer).release();
-    const auto tally = crew_.wait_for_tally(newcomer, patience());
-    if (!recovered("the newcomer", tally, waiter)) return false;
-    recovery_.newcomers.push_back(between(journal_.entries(), newcomer, Event::arrived, newcomer));
-    crew_.worker(newcomer).release();
-    crew_.expect_done(newcomer, patience());
+  [[nodiscard]] bool kill_owner_before_newcomer() {
+    kill(newcomer_ - 1);
+    crew_.worker(newcomer_).release();
+    const auto tally = crew_.wait_for_tally(newcomer_, patience());
+    if (!recovered("the newcomer", tally, newcomer_ - 1)) return false;
+    recovery_.newcomers.push_back(between(journal_.entries(), newcomer_, Event::arrived, newcomer_));
+    crew_.worker(newcomer_).release();
+    crew_.expect_done(newcomer_, patience());
     return true;
   }
 
@@ -136,9 +149,8 @@ class Round {
 
   const Stage& stage_;
   Recovery& recovery_;
-  const std::filesystem::path& resource_;
-  const std::filesystem::path& journal_file_;
-  nanoseconds sleep_;  // of the waiter, before the owner is killed
+  const RoundPlan& plan_;
+  std::uint32_t newcomer_;
   Journal journal_;
   Crew crew_;
 };
@@ -151,11 +163,35 @@ Recovery run_recovery(const Stage& stage) {
                                 recovery_weight / recovery_rounds, [] { return 0.0; }};
     const auto name = fmt::format("kill-{}", i + 1);
     const auto resource = stage.directory.resource(name);
-    const auto journal_file = stage.journal_file(name);
-    const auto sleep = i + 1 < recovery_rounds ? short_sleep : long_sleep;
-    Round{stage, recovery, resource, journal_file, sleep}.run();  // all its workers have ended after this
+    const RoundPlan plan{.resource = resource.native(),
+                         .journal_file = stage.journal_file(name),
+                         .sleep = i + 1 < recovery_rounds ? short_sleep : long_sleep};
+    Round{stage, recovery, plan}.run();  // all its workers have ended after this
     clear_up(stage, resource, recovery.problems.empty(), recovery.problems);
-    std::filesystem::remove(journal_file);
+    std::filesystem::remove(plan.journal_file);
+  }
+  return recovery;
+}
+
+double mutex_recovery_weight(const Settings& settings) noexcept { return 0.012 * settings.kills; }
+
+Recovery run_mutex_recovery(const Stage& stage) {
+  const auto kills = stage.settings.kills;
+  const auto weight = mutex_recovery_weight(stage.settings) / kills;
+  Recovery recovery;
+  for (std::uint32_t done = 0; done < kills && recovery.problems.empty(); done += mutex_kills_in_a_round) {
+    const auto waiters = std::min(kills - done, mutex_kills_in_a_round);
+    const Progress::Phase phase{stage.progress, fmt::format("mutex, kill {} of {}", done + 1, kills), weight * waiters,
+                                [] { return 0.0; }};
+    const auto name = fmt::format("mutex-kill-{}", done + 1);
+    const RoundPlan plan{.resource = stage.segments.name(name),
+                         .journal_file = stage.journal_file(name),
+                         .mutex = true,
+                         .waiters = waiters,
+                         .sleep = mutex_sleep};
+    Round{stage, recovery, plan}.run();
+    clear_up_segments(stage, recovery.problems.empty(), recovery.problems);
+    std::filesystem::remove(plan.journal_file);
   }
   return recovery;
 }

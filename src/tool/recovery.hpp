@@ -1,5 +1,7 @@
-// recovery.hpp - the scenario kill: owners are killed, and somebody else has to get the lock.
+// recovery.hpp - the scenarios kill, of the lock and of the mutex: owners are killed, and somebody else has to get the lock.
 #pragma once
+#include <cstdint>
+
 #include "tool/results.hpp"
 #include "tool/stage.hpp"
 
@@ -11,4 +13,10 @@ constexpr double recovery_weight = 1 + 0.05 * recovery_rounds;  ///< For the pro
 /// being the owner now, is killed, and a third one comes and asks. Stops at the first round with a problem.
 /// Throws Error if that cannot be done, and Interrupted.
 [[nodiscard]] Recovery run_recovery(const Stage& stage);
+
+constexpr std::uint32_t mutex_kills_in_a_round = 10;
+[[nodiscard]] double mutex_recovery_weight(const Settings& settings) noexcept;
+
+/// The same with the mutex, and more processes in a round: each that has got it from a dead one is killed for the next.
+[[nodiscard]] Recovery run_mutex_recovery(const Stage& stage);
 }  // namespace holdfast::tool

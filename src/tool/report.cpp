@@ -93,8 +93,12 @@ std::string spread(const std::vector<nanoseconds>& times) {
 void write_recovery(Writer& out, const Recovery& recovery) {
   out.figure("Recovery by a waiter asleep", spread(recovery.waiters));
   out.figure("Recovery by a newcomer", spread(recovery.newcomers));
-  out.figure("CPU used while waiting", fmt::format("{:.2f} ms/s", recovery.cpu_per_second_of_waiting()));
-  out.problems(recovery.problems);
+}
+
+void write_kill(Writer& out, const Recovery& kill) {
+  write_recovery(out, kill);
+  out.figure("CPU used while waiting", fmt::format("{:.2f} ms/s", kill.cpu_per_second_of_waiting()));
+  out.problems(kill.problems);
 }
 
 /// Who came when, and who got it when.
@@ -140,6 +144,23 @@ void write_stress(Writer& out, const std::vector<Contest>& stress, std::uint32_t
   }
   out.figure("Success rate", fmt::format("{:.1f} % of {} iterations", percent(right, asked), asked));
 }
+
+void write_mutex(Writer& out, const MutexResults& mutex, const Settings& settings, std::string_view hold) {
+  if (!mutex.problems.empty()) {
+    out.line("\nMutex in shared memory: not tried");
+    return out.problems(mutex.problems);
+  }
+  out.line("\nMutex in shared memory: {} processes x {} increments{}", settings.processes_of_mutex(),
+           settings.increments_of_mutex(), hold);
+  write_contest(out, mutex.contention);
+  out.line("\nMutex, kill: the owner is killed (SIGKILL), {} times", settings.kills);
+  write_recovery(out, mutex.kill);
+  out.problems(mutex.kill.problems);
+  out.line("\nMutex, attach: {} rounds of {} processes at once", settings.attach_rounds, settings.processes_of_mutex());
+  out.figure("All in one segment", fmt::format("{} of {} rounds", mutex.attach.rounds, settings.attach_rounds));
+  out.figure("Attached and had it after", spread(mutex.attach.times));
+  out.problems(mutex.attach.problems);
+}
 }  // namespace
 
 std::string verdict(const Results& results) {
@@ -157,11 +178,12 @@ std::string report(const Results& results, const Settings& settings) {
   out.line("\nThreads: {} threads of one process x {} increments{}", settings.processes, settings.increments, hold);
   write_contest(out, results.threads);
   out.line("\nKill: the owner is killed (SIGKILL)");
-  write_recovery(out, results.kill);
+  write_kill(out, results.kill);
   out.line("\nRace: {} processes at once", settings.processes);
   write_race(out, results.race);
   out.line("\nStress: {} iterations x 5 processes x 10 increments{}", settings.iterations, hold);
   write_stress(out, results.stress, settings.iterations);
+  write_mutex(out, results.mutex, settings, hold);
   return out.take() + '\n' + verdict(results);
 }
 }  // namespace holdfast::tool

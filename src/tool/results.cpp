@@ -23,6 +23,11 @@ std::optional<nanoseconds> median(std::vector<nanoseconds> times) {
   return times.size() % 2 != 0 ? times[middle] : (times[middle - 1] + times[middle]) / 2;
 }
 
+std::optional<nanoseconds> longest(const std::vector<nanoseconds>& times) {
+  const auto found = std::max_element(times.begin(), times.end());
+  return found != times.end() ? std::optional{*found} : std::nullopt;
+}
+
 double Contest::operations_per_second() const noexcept {
   return duration.count() > 0 ? 1e9 * static_cast<double>(successful) / static_cast<double>(duration.count()) : 0;
 }
@@ -61,6 +66,10 @@ std::vector<std::string> Results::problems() const {
   add("kill", kill.problems);
   add("race", race.problems);
   for (std::size_t i = 0; i < stress.size(); ++i) add(fmt::format("stress, iteration {}", i + 1), stress[i].problems);
+  add("mutex", mutex.problems);
+  add("mutex, contention", mutex.contention.problems);
+  add("mutex, kill", mutex.kill.problems);
+  add("mutex, attach", mutex.attach.problems);
   return all;
 }
 }  // namespace holdfast::tool

@@ -46,8 +46,25 @@ struct Recovery {
   [[nodiscard]] double cpu_per_second_of_waiting() const noexcept;
 };
 
+/// Processes come to a mutex at once that none of them has made before.
+struct AttachRace {
+  std::uint32_t processes = 0;
+  std::uint32_t rounds = 0;                       ///< In which all came, and ended in one segment.
+  std::vector<std::chrono::nanoseconds> times{};  ///< Of each process in each round: from nothing to having the mutex.
+  std::vector<std::string> problems{};
+};
+
+/// The mutex in a segment of shared memory.
+struct MutexResults {
+  Contest contention;
+  Recovery kill;
+  AttachRace attach;
+  std::vector<std::string> problems{};  ///< What keeps it from being tried at all.
+};
+
 /// Empty if there is none.
 [[nodiscard]] std::optional<std::chrono::nanoseconds> median(std::vector<std::chrono::nanoseconds> times);
+[[nodiscard]] std::optional<std::chrono::nanoseconds> longest(const std::vector<std::chrono::nanoseconds>& times);
 [[nodiscard]] double milliseconds(std::chrono::nanoseconds time) noexcept;
 
 struct Results {
@@ -57,6 +74,7 @@ struct Results {
   Contest contention, threads, race;
   std::vector<Contest> stress;
   Recovery kill;
+  MutexResults mutex;
 
   [[nodiscard]] std::vector<std::string> problems() const;  ///< Of all scenarios, each with its scenario's name.
   [[nodiscard]] bool holds() const { return problems().empty(); }

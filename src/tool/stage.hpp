@@ -7,12 +7,14 @@
 
 #include "tool/files.hpp"
 #include "tool/progress.hpp"
+#include "tool/segments.hpp"
 #include "tool/settings.hpp"
 
 namespace holdfast::tool {
 struct Stage {
   const Settings& settings;
   const TestedDirectory& directory;
+  const TestedSegments& segments;
   const ScratchDirectory& scratch;  ///< Journals are here: the tested directory may be full, slow or remote.
   Progress& progress;
   std::filesystem::path program;  ///< This one, to be started as a worker.
@@ -24,4 +26,6 @@ struct Stage {
 /// workers ended in order, and if something cannot be removed.
 void clear_up(const Stage& stage, const std::filesystem::path& counter, bool in_order,
               std::vector<std::string>& problems);
+/// The same for segments: none may be left.
+void clear_up_segments(const Stage& stage, bool in_order, std::vector<std::string>& problems);
 }  // namespace holdfast::tool

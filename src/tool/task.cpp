@@ -5,7 +5,7 @@
 namespace holdfast::tool {
 std::vector<harness::Argument> to_arguments(const Task& task) {
   return {task.resource,     task.journal,          task.who,  task.threads, task.increments,
-          task.hold.count(), task.patience.count(), task.fair, task.warm};
+          task.hold.count(), task.patience.count(), task.fair, task.mutex,   task.warm};
 }
 
 Task to_task(const harness::WorkerContext& context) {
@@ -18,7 +18,8 @@ Task to_task(const harness::WorkerContext& context) {
           .hold = std::chrono::nanoseconds{context.number(5)},
           .patience = std::chrono::nanoseconds{context.number(6)},
           .fair = context.number(7) != 0,
-          .warm = context.number(8) != 0};
+          .mutex = context.number(8) != 0,
+          .warm = context.number(9) != 0};
 }
 
 std::string to_line(const Tally& tally) {

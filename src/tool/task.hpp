@@ -16,9 +16,11 @@ constexpr std::string_view worker_prefix = "worker:";
 constexpr const char* scenario_contend = "worker:contend";  ///< Increments by one process.
 constexpr const char* scenario_threads = "worker:threads";  ///< Increments by threads of one process.
 constexpr const char* scenario_own = "worker:own";  ///< Takes the lock at one release, gives it back at the next.
+/// So many times: attaches to a mutex at one release, and increments; detaches at the next.
+constexpr const char* scenario_attach = "worker:attach";
 
 struct Task {
-  std::filesystem::path resource;  ///< The counter, and what the lock is for.
+  std::string resource;  ///< The file of the counter, which is what the lock is for; of a mutex its segment.
   std::filesystem::path journal;
   std::uint32_t who = 0;      ///< Its number in the journal; threads count on from it.
   std::uint32_t threads = 1;  ///< Only for scenario_threads.
@@ -26,7 +28,8 @@ struct Task {
   std::chrono::nanoseconds hold{0};
   std::chrono::nanoseconds patience{0};  ///< For one wait.
   bool fair = true;
-  bool warm = false;  ///< Has had the lock once before it is ready: what the first use costs is over.
+  bool mutex = false;  ///< A mutex in a segment, not a lock on a file.
+  bool warm = false;   ///< Has had the lock once before it is ready: what the first use costs is over.
 };
 [[nodiscard]] std::vector<harness::Argument> to_arguments(const Task& task);
 [[nodiscard]] Task to_task(const harness::WorkerContext& context);

@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <holdfast/error.hpp>
 
+#include "tool/attach_race.hpp"
 #include "tool/contest.hpp"
 #include "tool/counter_file.hpp"
 #include "tool/files.hpp"
@@ -64,7 +65,7 @@ void try_out(const TestedDirectory& directory, const Settings& settings) {
 }
 
 struct Plan {
-  ContestPlan contention, threads, race, stress;
+  ContestPlan contention, threads, race, stress, mutex;
   double weight;
 };
 
@@ -86,9 +87,16 @@ Plan plan_for(const Settings& settings) {
                      .hold = std::max<std::chrono::nanoseconds>(settings.hold, 1ms),
                      .warm = true},
             .stress = {.name = "stress", .in_words = "stress", .processes = 5, .increments = 10, .hold = settings.hold},
+            .mutex = {.name = "mutex",
+                      .in_words = fmt::format("mutex, contention of {} processes", settings.processes_of_mutex()),
+                      .processes = settings.processes_of_mutex(),
+                      .increments = settings.increments_of_mutex(),
+                      .hold = settings.hold,
+                      .mutex = true},
             .weight = 0};
   plan.weight = plan.contention.weight() + plan.threads.weight() + recovery_weight + plan.race.weight() +
-                plan.stress.weight() * settings.iterations;
+                plan.stress.weight() * settings.iterations + plan.mutex.weight() + mutex_recovery_weight(settings) +
+                attach_race_weight(settings);
   return plan;
 }
 
@@ -99,6 +107,20 @@ void run_stress(const Stage& stage, ContestPlan plan, std::vector<Contest>& resu
     results.push_back(run_contest(stage, plan));
     if (results.back().successful < results.back().expected) return;  // the others would take as long to fail
   }
+}
+
+/// Where there is no shared memory the locks on files may hold all the same: that is a reason, not the end of the run.
+void run_mutex(const Stage& stage, const ContestPlan& plan, MutexResults& results) {
+  try {
+    const auto mutex = make_mutex(stage.segments.name("trial"), stage.settings.deadline);
+    if (mutex->lock(stage.settings.deadline)) mutex->unlock();
+  } catch (const Error& error) {
+    results.problems.emplace_back(error.what());
+    return;
+  }
+  results.contention = run_contest(stage, plan);
+  results.kill = run_mutex_recovery(stage);
+  results.attach = run_attach_race(stage);
 }
 }  // namespace
 
@@ -117,12 +139,14 @@ Results validate(const Settings& settings) {
   const ScratchDirectory scratch{scratch_bases(results.directory)};
   const auto plan = plan_for(settings);
   Progress progress{stderr, plan.weight};
-  const Stage stage{settings, directory, scratch, progress, this_program()};
+  const TestedSegments segments;
+  const Stage stage{settings, directory, segments, scratch, progress, this_program()};
   results.contention = run_contest(stage, plan.contention);
   results.threads = run_contest(stage, plan.threads);
   results.kill = run_recovery(stage);
   results.race = run_contest(stage, plan.race);
   run_stress(stage, plan.stress, results.stress);
+  run_mutex(stage, plan.mutex, results.mutex);
   return results;
 }
 }  // namespace holdfast::tool

@@ -4,14 +4,18 @@
 #include <cstdio>
 #include <exception>
 #include <latch>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 #include <holdfast/deadline.hpp>
 #include <holdfast/testing/journal.hpp>
 #include <holdfast/testing/worker.hpp>
 
+#include "tool/attach_race.hpp"
 #include "tool/counter_file.hpp"
 #include "tool/lock_under_test.hpp"
 #include "tool/machine.hpp"
@@ -25,8 +29,8 @@ using harness::Journal;
 /// One who asks for the lock: a process or a thread.
 class Contender {
  public:
-  Contender(const Task& task, std::uint32_t who, LockUnderTest& lock, Journal& journal)
-      : task_{task}, who_{who}, lock_{lock}, journal_{journal} {}
+  Contender(const Task& task, std::uint32_t who, LockUnderTest& lock, Counter& counter, Journal& journal)
+      : task_{task}, who_{who}, lock_{lock}, counter_{counter}, journal_{journal} {}
 
   [[nodiscard]] bool acquire() {
     bool locked = false;
@@ -60,11 +64,16 @@ class Contender {
     }
   }
 
+  /// False: it did not get the lock.
+  bool increment_once() {
+    if (!acquire()) return false;
+    if (release(increment())) ++tally_.successful;
+    return true;
+  }
+
   void increment_all() {
-    for (std::uint32_t i = 0; i < task_.increments; ++i) {
-      if (!acquire()) return;  // the next would not get it either, and make the run long
-      if (release(increment())) ++tally_.successful;
-    }
+    for (std::uint32_t i = 0; i < task_.increments; ++i)
+      if (!increment_once()) return;  // the next would not get it either, and make the run long
     tally_.died_before.reset();
   }
 
@@ -73,13 +82,13 @@ class Contender {
  private:
   [[nodiscard]] bool increment() {
     try {
-      const auto value = read_counter(task_.resource);
+      const auto value = counter_.read();
       // Whoever else is inside gets the processor between the two steps: without exclusion that is a lost increment.
       if (task_.hold.count() > 0)
         std::this_thread::sleep_for(task_.hold);
       else
         std::this_thread::yield();
-      write_counter(task_.resource, value + 1);
+      counter_.write(value + 1);
       return true;
     } catch (const std::exception& error) {
       fail(error.what());
@@ -95,18 +104,57 @@ class Contender {
   const Task& task_;
   std::uint32_t who_;
   LockUnderTest& lock_;
+  Counter& counter_;
   Journal& journal_;
   Tally tally_;
+};
+
+/// What a task is about.
+struct Subject {
+  explicit Subject(const Task& task) {
+    if (task.mutex) {
+      auto both = make_mutex(task.resource, Deadline{task.patience});
+      counter = both.get();
+      lock = std::move(both);
+    } else {
+      lock = make_lock(task.resource, task.fair);
+      file.emplace(task.resource);
+      counter = &*file;
+    }
+  }
+
+  std::unique_ptr<LockUnderTest> lock;
+  std::optional<CounterFile> file;
+  Counter* counter = nullptr;
+};
+
+/// A mutex that attaches when it is first locked.
+class LateMutex final : public MutexUnderTest {
+ public:
+  explicit LateMutex(std::string segment) : segment_{std::move(segment)} {}
+
+  bool lock(Deadline deadline) override {
+    mutex_ = make_mutex(segment_, deadline);
+    return mutex_->lock(deadline);
+  }
+  void unlock() override { mutex_->unlock(); }
+  [[nodiscard]] std::optional<std::int64_t> died_before() const override { return mutex_->died_before(); }
+  [[nodiscard]] std::uint64_t read() const override { return mutex_->read(); }
+  void write(std::uint64_t value) override { mutex_->write(value); }
+
+ private:
+  std::string segment_;
+  std::unique_ptr<MutexUnderTest> mutex_;
 };
 
 void tell(const Tally& tally) { std::fputs(to_line(tally).c_str(), stdout); }
 
 int contend(harness::WorkerContext& context) {
   const auto task = to_task(context);
-  const auto lock = make_lock(task.resource, task.fair);
+  const Subject subject{task};
   auto journal = Journal::open(task.journal);
-  Contender contender{task, task.who, *lock, journal};
-  if (task.warm && lock->lock(Deadline{task.patience})) lock->unlock();
+  Contender contender{task, task.who, *subject.lock, *subject.counter, journal};
+  if (task.warm && subject.lock->lock(Deadline{task.patience})) subject.lock->unlock();
   harness::signal_test_ready();
   if (const int code = context.wait_for_release()) return code;
   contender.increment_all();
@@ -118,12 +166,13 @@ int contend(harness::WorkerContext& context) {
 int contend_by_threads(harness::WorkerContext& context) {
   const auto task = to_task(context);
   auto journal = Journal::open(task.journal);
+  CounterFile counter{task.resource};
   const auto shared = make_lock(task.resource, task.fair);
   std::vector<std::unique_ptr<LockUnderTest>> own;
   std::vector<Contender> contenders;
   for (std::uint32_t i = 0; i < task.threads; ++i) {
     if (i % 2 != 0) own.push_back(make_lock(task.resource, task.fair));
-    contenders.emplace_back(task, task.who + i, i % 2 != 0 ? *own.back() : *shared, journal);
+    contenders.emplace_back(task, task.who + i, i % 2 != 0 ? *own.back() : *shared, counter, journal);
   }
   harness::signal_test_ready();
   if (const int code = context.wait_for_release()) return code;
@@ -155,9 +204,9 @@ int contend_by_threads(harness::WorkerContext& context) {
 
 int own(harness::WorkerContext& context) {
   const auto task = to_task(context);
-  const auto lock = make_lock(task.resource, task.fair);
+  const Subject subject{task};
   auto journal = Journal::open(task.journal);
-  Contender contender{task, task.who, *lock, journal};
+  Contender contender{task, task.who, *subject.lock, *subject.counter, journal};
   harness::signal_test_ready();
   if (const int code = context.wait_for_release()) return code;
   const bool locked = contender.acquire();
@@ -169,10 +218,29 @@ int own(harness::WorkerContext& context) {
   return 1;
 }
 
+int attach(harness::WorkerContext& context) {
+  const auto task = to_task(context);
+  auto journal = Journal::open(task.journal);
+  harness::signal_test_ready();
+  for (std::uint32_t round = 0; round < task.increments; ++round) {
+    if (const int code = context.wait_for_release()) return code;
+    LateMutex mutex{attach_race_segment(task.resource, round)};
+    Contender contender{task, task.who, mutex, mutex, journal};
+    if (!contender.increment_once() || contender.tally().failed > 0) {
+      tell(contender.tally());
+      return 0;
+    }
+    if (const int code = context.wait_for_release()) return code;  // attached until all have come
+  }
+  tell({});
+  return 0;
+}
+
 constexpr harness::Scenario scenarios[] = {
     {scenario_contend, contend},
     {scenario_threads, contend_by_threads},
     {scenario_own, own},
+    {scenario_attach, attach},
 };
 }  // namespace
 

@@ -40,6 +40,10 @@ TEST(ToolArguments, WrongOnesAreRefusedInOneLineWithAHint) {
                                    {"validate", "--increments", "0"},
                                    {"validate", "--increments", "200001"},
                                    {"validate", "--iterations", "0"},
+                                   {"validate", "--kills", "0"},
+                                   {"validate", "--kills", "100001"},
+                                   {"validate", "--attach-rounds", "0"},
+                                   {"validate", "--attach-rounds", "200001"},
                                    {"validate", "--hold", "5"},
                                    {"validate", "--hold", "-1us"},
                                    {"validate", "--hold", "2min"},
@@ -63,9 +67,23 @@ TEST(ToolArguments, HelpNamesEveryOption) {
   const auto finished = run(HOLDFAST_TOOL, {"validate", "--help"});
   EXPECT_EQ(finished.code, 0) << finished;
   EXPECT_EQ(finished.errors, "");
-  for (const auto* text : {"DIRECTORY", "--processes", "(10)", "--increments", "(20)", "--iterations", "(5)", "--hold",
-                           "(0us)", "--deadline", "(30s)", "--unfair", "--json", "--timeline", "Exit codes"})
+  for (const auto* text :
+       {"DIRECTORY", "--processes", "(10)", "--increments", "(20)", "--iterations", "(5)", "--kills", "(100)",
+        "--attach-rounds", "--hold", "(0us)", "--deadline", "(30s)", "--unfair", "--json", "--timeline", "Exit codes"})
     EXPECT_NE(finished.output.find(text), std::string::npos) << text << '\n' << finished;
+}
+
+TEST(ToolArguments, AMutexGetsAsManyProcessesAsASegmentHasRoomForAndEnoughToDo) {
+  holdfast::tool::Settings settings;
+  EXPECT_EQ(settings.processes_of_mutex() * settings.increments_of_mutex(), 20'000U);
+  settings.processes = 1000;
+  EXPECT_EQ(settings.processes_of_mutex(), 100U);
+  EXPECT_EQ(settings.increments_of_mutex(), 200U);
+  settings.increments = 2000;
+  EXPECT_EQ(settings.increments_of_mutex(), 2000U);
+  settings.increments = 20;
+  settings.hold = 1us;
+  EXPECT_EQ(settings.increments_of_mutex(), 20U) << "with sections of some length no more than asked for";
 }
 
 TEST(ToolArguments, VersionAndGeneralHelp) {

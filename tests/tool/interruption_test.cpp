@@ -1,12 +1,14 @@
 // Proves that Ctrl-C ends the workers and leaves nothing behind.
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 #include <holdfast/process_identity.hpp>
+#include <holdfast/shared_memory.hpp>
 
 #include "../exclusion/wait_until.hpp"
 #include "run_tool.hpp"
@@ -14,6 +16,8 @@
 namespace {
 using holdfast::Liveness;
 using holdfast::ProcessIdentity;
+using holdfast::SegmentInfo;
+using holdfast::SharedMemory;
 using holdfast::harness::Exit;
 using holdfast::harness::TempDir;
 using holdfast::test::contents;
@@ -47,6 +51,31 @@ TEST_P(ToolInterruption, EndsTheWorkersAndClearsUp) {
   for (const auto& worker : workers) EXPECT_EQ(worker.liveness(), Liveness::dead) << to_string(worker);
   EXPECT_TRUE(contents(dir.path()).empty()) << contents(dir.path()).begin()->first;
   EXPECT_EQ(tool.output(), "");
+}
+// The mutex's segments are not in the directory.
+TEST_P(ToolInterruption, LeavesNoSegment) {
+  const TempDir dir;
+  auto tool = start(HOLDFAST_TOOL, {"validate", "--processes", "1", "--iterations", "1", "--kills", "100000"},
+                    {.environment = {{"TMPDIR", dir.path()}}});
+  const auto in_use_by_workers = [&](const SegmentInfo& segment) {
+    const auto workers = children_of(tool.pid());
+    return std::any_of(segment.users.begin(), segment.users.end(), [&](const auto& user) {
+      return std::any_of(workers.begin(), workers.end(),
+                         [&](const auto& worker) { return worker.pid() == user.pid(); });
+    });
+  };
+  std::string mark;
+  ASSERT_TRUE(wait_until([&] {
+    for (const auto& segment : SharedMemory::list())
+      if (segment.name.find(".mutex-kill-") != std::string::npos && in_use_by_workers(segment))
+        mark = segment.name.substr(0, segment.name.find('.'));
+    return !mark.empty();
+  })) << "it has to be killing owners of a mutex: "
+      << tool.report();
+  ASSERT_EQ(::kill(static_cast<pid_t>(tool.pid()), GetParam()), 0);
+  EXPECT_EQ(tool.wait_for_exit(30s), (Exit{Exit::By::signal, GetParam(), false}));
+  for (const auto& segment : SharedMemory::list()) EXPECT_FALSE(segment.name.starts_with(mark)) << segment.name;
+  EXPECT_TRUE(contents(dir.path()).empty());
 }
 INSTANTIATE_TEST_SUITE_P(Signals, ToolInterruption, testing::Values(SIGINT, SIGTERM, SIGHUP),
                          [](const auto& signal) { return std::string{::sigabbrev_np(signal.param)}; });

@@ -62,7 +62,14 @@ TEST(ToolValidate, HoldsHereAndSaysWhatItSaw) {
                            " order=10 ",
                            "Stress: 5 iterations x 5 processes x 10 increments\n",
                            "Iteration 5                 50/50, ",
-                           "Success rate                100.0 % of 5 iterations\n"})
+                           "Success rate                100.0 % of 5 iterations\n",
+                           "Mutex in shared memory: 10 processes x 2000 increments\n",
+                           "Final counter value         20000\n",
+                           "Mutex, kill: the owner is killed (SIGKILL), 100 times\n",
+                           "(median of 100, ",
+                           "Mutex, attach: 100 rounds of 10 processes at once\n",
+                           "All in one segment          100 of 100 rounds\n",
+                           "(median of 1000, "})
     EXPECT_NE(run.output.find(text), std::string::npos) << "not there: " << text << '\n' << run.output;
   EXPECT_TRUE(run.output.ends_with("\n\nVERDICT: holds\n")) << run.output;
   EXPECT_EQ(occurrences(run.output, "VERDICT"), 1U);
@@ -73,12 +80,13 @@ TEST(ToolValidate, HoldsHereAndSaysWhatItSaw) {
 TEST(ToolValidate, JsonIsOneObjectWithExactlyTheseKeys) {
   using Keys = std::vector<std::string>;
   const TempDir dir;
-  const auto run = validate({dir.path(), "--json", "--processes", "4", "--iterations", "2"});
+  const auto run = validate(
+      {dir.path(), "--json", "--processes", "4", "--iterations", "2", "--kills", "12", "--attach-rounds", "6"});
   EXPECT_EQ(run.code, 0) << run;
   EXPECT_EQ(run.errors, "");
   EXPECT_EQ(lines(run.output), 1);
   const auto json = only_json(run);
-  EXPECT_EQ(keys(json), (Keys{"contention", "file_system", "kill", "race", "stress", "threads", "verdict"}));
+  EXPECT_EQ(keys(json), (Keys{"contention", "file_system", "kill", "mutex", "race", "stress", "threads", "verdict"}));
   EXPECT_EQ(json["verdict"], "holds");
   EXPECT_TRUE(json["file_system"].is_string());
   for (const auto* name : {"contention", "threads"}) {
@@ -109,6 +117,24 @@ TEST(ToolValidate, JsonIsOneObjectWithExactlyTheseKeys) {
   ASSERT_EQ(json["stress"]["iterations"].size(), 2U);
   for (const auto& iteration : json["stress"]["iterations"])
     EXPECT_EQ(iteration, (nlohmann::json{{"expected", 50}, {"final", 50}}));
+
+  const auto& mutex = json["mutex"];
+  EXPECT_EQ(keys(mutex), (Keys{"attach", "contention", "kill"}));
+  EXPECT_EQ(keys(mutex["contention"]), keys(json["contention"]));
+  EXPECT_EQ(mutex["contention"]["expected"], 20000);
+  EXPECT_EQ(mutex["contention"]["final"], 20000);
+  EXPECT_EQ(mutex["contention"]["overlaps"], 0);
+  EXPECT_EQ(keys(mutex["kill"]), (Keys{"newcomer_recovery_ms", "recoveries", "waiter_recovery_ms"}));
+  EXPECT_EQ(mutex["kill"]["recoveries"], 12);
+  EXPECT_EQ(keys(mutex["attach"]), (Keys{"attach_ms", "processes", "rounds"}));
+  EXPECT_EQ(mutex["attach"]["processes"], 4);
+  EXPECT_EQ(mutex["attach"]["rounds"], 6);
+  for (const auto& times :
+       {mutex["kill"]["newcomer_recovery_ms"], mutex["kill"]["waiter_recovery_ms"], mutex["attach"]["attach_ms"]}) {
+    EXPECT_EQ(keys(times), (Keys{"max", "median"}));
+    EXPECT_GT(times["median"], 0);
+    EXPECT_GE(times["max"], times["median"]);
+  }
 }
 
 TEST(ToolValidate, OneProcessAlone) {
@@ -128,6 +154,8 @@ TEST(ToolValidate, SectionsLastAsLongAsAsked) {
     EXPECT_LT(json[name]["ops_per_second"], 5000) << "sections of 200 us, one at a time";
     EXPECT_GT(json[name]["wait_ms"]["max"], 0.2) << "some have to wait for the others' sections";
   }
+  EXPECT_EQ(json["mutex"]["contention"]["expected"], 100) << "as many as asked for, with sections that long";
+  EXPECT_LT(json["mutex"]["contention"]["ops_per_second"], 5000);
 }
 
 TEST(ToolValidate, LocksWithoutOrderHoldAsWell) {
