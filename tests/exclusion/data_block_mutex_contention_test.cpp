@@ -71,6 +71,31 @@ TEST_F(DataBlockMutexContention, OneThatIsInsideKeepsTheOtherOut) {
   EXPECT_EQ(section_.overlaps, 0U);
 }
 
+// The first who comes makes it. The next mutex is made when all have used the one before.
+TEST_F(DataBlockMutexContention, ProcessesThatComeTogetherMakeOneMutex) {
+  constexpr std::uint64_t processes = 3, places = 100;
+  const TestSegment many;
+  const auto made = SharedMemory::create(many.name(), places * DataBlockMutex::footprint);
+  std::vector<WorkerProcess> workers;
+  for (std::uint64_t i = 0; i < processes; ++i)
+    workers.push_back(start_mutex_worker("make_with_others", {segment_.name(), many.name(), processes}));
+  holdfast::harness::ReleaseTogether(workers);
+  ExpectWorkersOk(workers);
+  EXPECT_EQ(section_.counter, processes * places);
+  EXPECT_EQ(section_.overlaps, 0U);
+}
+
+TEST_F(DataBlockMutexContention, ForkedChildrenThatComeTogetherMakeOneMutex) {
+  constexpr std::uint64_t processes = 3, places = 100;
+  const TestSegment many;
+  const auto made = SharedMemory::create(many.name(), places * DataBlockMutex::footprint);
+  auto parent = holdfast::harness::SpawnWorker(DATA_BLOCK_MUTEX_WORKER, "make_with_children",
+                                               {segment_.name(), many.name(), processes});
+  holdfast::harness::ExpectWorkerOk(parent);
+  EXPECT_EQ(section_.counter, processes * places);
+  EXPECT_EQ(section_.overlaps, 0U);
+}
+
 // What the tests above look for is found where nothing keeps the other out.
 TEST_F(DataBlockMutexContention, TheCheckRejectsAMutexThatNeverLocks) {
   auto workers = start(2, 1, "nothing", "halt");

@@ -221,6 +221,21 @@ TEST_F(DataBlockMutexDropped, ASegmentMayBeDetachedWhileAnotherProcessHasTheMute
   finish(owner);
 }
 
+TEST_F(DataBlockMutexDropped, ASegmentIsNotDetachedWhileAThreadOfThisProcessWaitsForAMutexInIt) {
+  auto owner = spawn_owner();
+  auto memory = SharedMemory::attach(segment_.name());
+  auto mutex = DataBlockMutex::in(memory, 0);
+  std::jthread waiter{[&] {
+    mutex.lock();
+    mutex.unlock();
+  }};
+  EXPECT_TRUE(wait_until([&] { return mutex.holder()->since != std::chrono::system_clock::time_point{}; }));
+  EXPECT_EQ(code_of([&] { memory.detach(); }), errc::in_use);
+  finish(owner);
+  waiter.join();
+  EXPECT_EQ(code_of([&] { memory.detach(); }), std::error_code{});
+}
+
 TEST_F(DataBlockMutexDropped, ADestroyedSegmentKeepsItsMemoryAsLongAsAMutexInItIsHeld) {
   auto owner_memory = std::optional{SharedMemory::create(segment_.name(), 4096)};
   auto mutex = DataBlockMutex::in(*owner_memory, 0);

@@ -177,6 +177,28 @@ int increment(WorkerContext& context) {
   return increment_under(context, section, holdfast::test::mutex_of(segment));
 }
 
+/// Makes one mutex after the other in the second segment, each at the same moment as so many others do, and uses it.
+void make_together(SharedMemory& segment, SharedSection& section, std::uint64_t processes) {
+  const std::size_t places = segment.size() / DataBlockMutex::footprint;
+  for (std::size_t place = 0; place < places; ++place) {
+    shared(section.progress).fetch_add(1);
+    while (shared(section.progress).load() < (place + 1) * processes) std::this_thread::yield();
+    auto mutex = DataBlockMutex::in(segment, place * DataBlockMutex::footprint);
+    const std::lock_guard guard{mutex};
+    if (shared(section.inside).exchange(1) != 0) shared(section.overlaps).fetch_add(1);
+    plain(section.counter) = plain(section.counter) + 1;
+    shared(section.inside).store(0);
+  }
+}
+int make_with_others(WorkerContext& context) {
+  auto words = section_segment(context.argument(0));
+  auto segment = SharedMemory::attach(context.argument(1));
+  signal_test_ready();
+  if (const int code = context.wait_for_release()) return code;
+  make_together(segment, words.as<SharedSection>(), static_cast<std::uint64_t>(context.number(2)));
+  return 0;
+}
+
 /// Works on the words of the section until released or, more likely, killed. Second argument: its account; third: a seed.
 int churn(WorkerContext& context) {
   auto segment = section_segment(context.argument(0));
@@ -382,6 +404,19 @@ int children_contend(WorkerContext& context) {
   return 0;
 }
 
+/// Children that all have their parent's descriptor make the mutexes together.
+int make_with_children(WorkerContext& context) {
+  auto words = section_segment(context.argument(0));
+  auto segment = SharedMemory::attach(context.argument(1));
+  const auto processes = context.number(2);
+  std::vector<pid_t> children;
+  for (std::int64_t i = 0; i < processes; ++i)
+    children.push_back(fork_and_run(
+        [&] { make_together(segment, words.as<SharedSection>(), static_cast<std::uint64_t>(processes)); }));
+  for (const auto child : children) require_success(child);
+  return 0;
+}
+
 /// Takes the mutex and becomes another program, or its own again.
 int hold_then_exec(WorkerContext& context) {
   auto mutex = mutex_of(context);
@@ -464,6 +499,8 @@ constexpr Scenario scenarios[] = {
     {"wait_for_a_while", wait_for_a_while},
     {"end_while_holding", end_while_holding},
     {"increment", increment},
+    {"make_with_others", make_with_others},
+    {"make_with_children", make_with_children},
     {"churn", churn},
     {"go_through", go_through},
     {"hold_section", hold_section},
