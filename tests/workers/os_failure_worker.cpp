@@ -27,6 +27,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "descriptor_limit.hpp"
 #include "hostile_schedule.hpp"
 #include "surroundings.hpp"
 
@@ -311,42 +312,6 @@ int recover_after_pid_reuse(WorkerContext& context) {
 }
 
 // ---- descriptors ---------------------------------------------------------------------------------------------------
-
-/// Leaves a number of free descriptors. The kernel's limit is on their numbers, so the gaps below it are filled.
-class DescriptorLimit {
- public:
-  explicit DescriptorLimit(int free) {
-    if (::getrlimit(RLIMIT_NOFILE, &before_) != 0) fail("getrlimit");
-    int highest = 2;
-    for (const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd"})
-      highest = std::max(highest, std::stoi(entry.path().filename().string()));
-    int number = ::dup(2);
-    for (; number <= highest; number = ::dup(2)) filling_.push_back(number);
-    ::close(number);
-    set(static_cast<rlim_t>(number + free));
-  }
-  DescriptorLimit(const DescriptorLimit&) = delete;
-  DescriptorLimit& operator=(const DescriptorLimit&) = delete;
-  ~DescriptorLimit() {
-    lift();
-    for (const int number : filling_) ::close(number);
-  }
-  void lift() const { set(before_.rlim_cur); }
-
- private:
-  void set(rlim_t value) const {
-    const rlimit limit{value, before_.rlim_max};
-    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) fail("setrlimit");
-  }
-  rlimit before_{};
-  std::vector<int> filling_;
-};
-
-std::size_t open_descriptors() {
-  std::size_t count = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd"}) ++count;
-  return count;
-}
 
 /// Argument 0: a directory of its own. Lets every call run with each number of free descriptors, from none on, until it
 /// works; checks after each failure that it is the right error, that nothing is held, and that the next try works.
