@@ -54,14 +54,14 @@ class DataBlockMutexChurn : public testing::Test {
 // unless the news says that an owner died, no increment is ever lost, and somebody always gets in.
 TEST_F(DataBlockMutexChurn, WordsThatBelongTogetherStayTogetherUnlessTheNewsSaysOtherwise) {
   constexpr std::size_t processes = 6;
-  std::size_t accounts = 0;
   std::vector<WorkerProcess> workers, dead;
-  for (std::size_t i = 0; i < processes; ++i) workers.push_back(start(accounts++));
+  for (std::size_t account = 0; account < processes; ++account) workers.push_back(start(account));
   for (auto& worker : workers) ASSERT_EQ(worker.wait_for_ready(), Ready::yes) << worker.report();
 
   std::uint64_t kills = 0, kills_inside = 0;
-  const holdfast::Deadline end{churn_duration(4s)};
-  while (!end.passed() && accounts < section_.accounts.size()) {
+  constexpr std::uint64_t least_kills = 20;
+  const holdfast::Deadline end{churn_duration(4s)}, at_the_latest{churn_duration(4s) + 60s};  // on a busy machine
+  while (!end.passed() || ((kills < least_kills || kills_inside == 0) && !at_the_latest.passed())) {
     const auto goal = shared(section_.progress).load() + random_() % 30;
     ASSERT_TRUE(wait_until([&] { return shared(section_.progress).load() >= goal; }))
         << "wedged after " << kills << " kills, seed " << seed_ << ": " << to_string(mutex_of(memory_).holder());
@@ -79,8 +79,8 @@ TEST_F(DataBlockMutexChurn, WordsThatBelongTogetherStayTogetherUnlessTheNewsSays
     ++kills;
     kills_inside += shared(section_.inside).load() == static_cast<std::uint64_t>(victim->pid());
     dead.push_back(std::move(*victim));
-    if (random_() % 2 == 0) dead.clear();  // the others stay zombies for a while
-    *victim = start(accounts++);
+    if (random_() % 2 == 0) dead.clear();                                 // the others stay zombies for a while
+    *victim = start(static_cast<std::size_t>(victim - workers.begin()));  // takes its account over
   }
   for (auto& worker : workers) worker.release();
   holdfast::harness::ExpectWorkersOk(workers, 30s);
@@ -95,7 +95,7 @@ TEST_F(DataBlockMutexChurn, WordsThatBelongTogetherStayTogetherUnlessTheNewsSays
   mutex.unlock();
   std::cout << kills << " kills, " << kills_inside << " of them inside, " << sum << " increments, seed " << seed_
             << '\n';
-  EXPECT_GT(kills, 20U);
+  EXPECT_GE(kills, least_kills);
   EXPECT_GT(kills_inside, 0U) << "nobody was killed inside: nothing was proved";
   EXPECT_GT(sum, kills);
 }

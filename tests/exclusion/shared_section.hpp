@@ -23,7 +23,7 @@ struct SharedSection {
   // For those who are killed inside. Whoever is there adds 1 to `first`, to his own account and to `second`, in this order.
   std::uint64_t first, second;
   std::uint64_t damaged;  ///< 1: somebody was told of a death and did not declare the data repaired.
-  std::array<std::uint64_t, 4096> accounts;
+  std::array<std::uint64_t, 16> accounts;
 };
 static_assert(std::is_trivially_copyable_v<SharedSection>);
 
