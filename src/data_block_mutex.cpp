@@ -319,7 +319,8 @@ DataBlockMutex DataBlockMutex::attach(std::string_view name, Deadline deadline) 
   return in(segment, 0, deadline);
 }
 
-DataBlockMutex::Impl& DataBlockMutex::impl() const {
+// Inline by force: two calls of it are a thirtieth of an uncontended pair.
+[[gnu::always_inline]] inline DataBlockMutex::Impl& DataBlockMutex::impl() const {
   if (!impl_) [[unlikely]]
     fail_moved_from("a DataBlockMutex");
   return *impl_;
