@@ -1,6 +1,7 @@
 // Proves M1 (exclusion) and M7 (waits that end) of DataBlockMutex: contention by processes and by threads, over a plain counter in
 // shared memory and over the file and the journal of the suite that judges FileLock; and that the check rejects what does not
 // exclude.
+#include <time.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -110,14 +111,15 @@ TEST_F(DataBlockMutexContention, TheCheckRejectsAMutexThatNeverLocks) {
 }
 
 TEST_F(DataBlockMutexContention, TheCheckRejectsAMutexThatNeverLocksAlsoWhereNobodyHalts) {
+  constexpr std::uint64_t processes = 4, increments = 1'000'000;  // so long that they meet, also on a busy machine
   bool caught = false;
   for (int round = 0; round < 40 && !caught; ++round) {
     section_.counter = 0;
     section_.overlaps = 0;
-    auto workers = start(4, 50'000, "nothing");
+    auto workers = start(processes, increments, "nothing");
     holdfast::harness::ReleaseTogether(workers);
     ExpectWorkersOk(workers);
-    caught = section_.counter != 200'000 && section_.overlaps != 0;
+    caught = section_.counter != processes * increments && section_.overlaps != 0;
   }
   EXPECT_TRUE(caught) << "a mutex that is known to be wrong was accepted";
 }
@@ -249,6 +251,22 @@ TEST_F(DataBlockMutexTimed, AStopEndsAWaitForAnotherProcess) {
   waiter.request_stop();
   waiter.join();
   EXPECT_FALSE(mutex.owns_lock());
+  finish(owner);
+}
+
+TEST_F(DataBlockMutexTimed, AWaitIsAsleep) {
+  auto owner = spawn_owner();
+  auto mutex = open();
+  const auto processor_time = [] {
+    timespec used{};
+    EXPECT_EQ(::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used), 0);
+    return std::chrono::seconds{used.tv_sec} + std::chrono::nanoseconds{used.tv_nsec};
+  };
+  const std::stop_source stop;
+  const auto before = processor_time();
+  EXPECT_FALSE(mutex.try_lock_for(150ms));
+  EXPECT_FALSE(mutex.try_lock_until(stop.get_token(), Deadline{150ms}));
+  EXPECT_LT(processor_time() - before, 50ms);
   finish(owner);
 }
 
