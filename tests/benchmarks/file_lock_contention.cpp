@@ -1,7 +1,6 @@
 // file_lock_contention - FileLock beside flock(2), a naive lock and the least a directory lock has to do, with real
 // processes, in one run and in turns. Exit code: 0, also if a target is missed; 1 if a lock let two in or lost the news of
 // a death, or a worker failed; 2 if it cannot run here.
-#include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -25,6 +24,7 @@
 #include <holdfast/testing/temp_dir.hpp>
 
 #include "experiments.hpp"
+#include "machine.hpp"
 #include "report.hpp"
 #include "results.hpp"
 
@@ -57,24 +57,6 @@ std::string file_system_of(const fs::path& directory) {
 std::unique_ptr<TempDir> temp_dir_in(const fs::path& directory) {
   ::setenv("TMPDIR", directory.c_str(), 1);
   return std::make_unique<TempDir>();
-}
-
-std::string load() {
-  double loads[3] = {};
-  return ::getloadavg(loads, 3) == 3 ? fmt::format("{:.1f} {:.1f} {:.1f}", loads[0], loads[1], loads[2]) : "unknown";
-}
-
-nlohmann::json machine() {
-  utsname system{};
-  ::uname(&system);
-  std::string model;
-  std::ifstream info{"/proc/cpuinfo"};
-  for (std::string line; model.empty() && std::getline(info, line);)
-    if (line.starts_with("model name")) model = line.substr(line.find(':') + 2);
-  return {{"kernel", std::string{system.sysname} + " " + system.release},
-          {"processors", std::thread::hardware_concurrency()},
-          {"model", model},
-          {"load_before", load()}};
 }
 
 struct CommandLine {
@@ -180,9 +162,7 @@ int run(const CommandLine& line) {
   if (holdfast::harness::complaints() != 0) failures.emplace_back("locks have left something behind");
 
   const auto reached = targets(results, line.options, file_systems);
-  std::cout << fmt::format("{}, {} x {}, load before {}, after {}\n", about["kernel"].get<std::string>(),
-                           about["processors"].get<unsigned>(), about["model"].get<std::string>(),
-                           about["load_before"].get<std::string>(), about["load_after"].get<std::string>());
+  std::cout << in_words(about) << '\n';
   print_tables(std::cout, results, line.options, file_systems);
   print_targets(std::cout, reached);
   for (const auto& failure : failures) std::cout << "FAILURE " << failure << '\n';

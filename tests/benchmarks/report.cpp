@@ -3,7 +3,6 @@
 #include <ostream>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 namespace holdfast::benchmarks {
 namespace {
@@ -75,10 +74,6 @@ std::vector<Table> tables(const Options& options) {
   return all;
 }
 
-std::optional<Spread> spread_of(std::vector<double> values) {
-  return values.empty() ? std::nullopt : std::optional{spread(std::move(values))};
-}
-
 std::string cell(const Results& results, const Subject& subject, const Column& column) {
   const auto samples = results.samples(subject, column.metric);
   if (samples.empty()) return "-";
@@ -134,11 +129,6 @@ void print(std::ostream& out, const Table& table, const Results& results, const 
 }
 }  // namespace
 
-std::string Target::verdict() const {
-  if (!reached) return "-";
-  return (at_least ? reached->median >= limit : reached->median <= limit) ? "pass" : "MISS";
-}
-
 std::vector<Target> targets(const Results& results, const Options& options,
                             const std::vector<std::string>& file_systems) {
   std::vector<Target> list;
@@ -184,23 +174,6 @@ std::vector<Target> targets(const Results& results, const Options& options,
   return list;
 }
 
-nlohmann::json json(const std::vector<Target>& targets) {
-  auto list = nlohmann::json::array();
-  for (const auto& target : targets) {
-    nlohmann::json one{{"claim", target.claim},
-                       {"file_system", target.file_system},
-                       {target.at_least ? "at_least" : "at_most", target.limit},
-                       {"verdict", target.verdict()}};
-    if (target.reached)
-      one.update({{"median", target.reached->median},
-                  {"lowest", target.reached->lowest},
-                  {"highest", target.reached->highest},
-                  {"rounds", target.reached->rounds}});
-    list.push_back(std::move(one));
-  }
-  return list;
-}
-
 void print_tables(std::ostream& out, const Results& results, const Options& options,
                   const std::vector<std::string>& file_systems) {
   out << "Medians of rounds [lowest .. highest round]; p99 and max of all samples; ratios round by round.\n";
@@ -208,11 +181,4 @@ void print_tables(std::ostream& out, const Results& results, const Options& opti
     for (const auto& file_system : file_systems) print(out, table, results, options, file_system);
 }
 
-void print_targets(std::ostream& out, const std::vector<Target>& targets) {
-  out << '\n' << fmt::format("{:<48} {:>8} {:>10} {:>26}  {}\n", "Target", "", "aim", "reached", "");
-  for (const auto& target : targets)
-    out << fmt::format("{:<48} {:>8} {:>10} {:>26}  {}\n", target.claim, target.file_system,
-                       (target.at_least ? ">= " : "<= ") + number(target.limit), to_string(target.reached),
-                       target.verdict());
-}
 }  // namespace holdfast::benchmarks

@@ -1,30 +1,17 @@
-// report.hpp - the results in words: tables, ratios, and what was aimed at beside what was reached.
+// report.hpp - the results of the lock on files in words: tables, ratios, and what was aimed at.
 #pragma once
 #include <iosfwd>
 #include <string>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
-
 #include "experiments.hpp"
 #include "results.hpp"
+#include "targets.hpp"
 
 namespace holdfast::benchmarks {
-/// What is aimed at. Missed targets are reported, not punished: another machine, or a busy one, has other figures.
-struct Target {
-  std::string claim;
-  std::string file_system;
-  bool at_least = true;  ///< or at most
-  double limit = 0;
-  std::optional<Spread> reached;  ///< empty: not measured
-
-  [[nodiscard]] std::string verdict() const;  ///< "pass", "MISS" or "-", judged by the median
-};
 [[nodiscard]] std::vector<Target> targets(const Results& results, const Options& options,
                                           const std::vector<std::string>& file_systems);
-[[nodiscard]] nlohmann::json json(const std::vector<Target>& targets);
 
 void print_tables(std::ostream& out, const Results& results, const Options& options,
                   const std::vector<std::string>& file_systems);
-void print_targets(std::ostream& out, const std::vector<Target>& targets);
 }  // namespace holdfast::benchmarks
