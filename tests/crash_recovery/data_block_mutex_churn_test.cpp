@@ -163,8 +163,9 @@ TEST(DataBlockMutexKillChurn, HoldsWhereProcessesForkWhileTheirThreadsLock) {
 /// A worker that goes through the functions of the mutex one instruction at a time, and can be killed after each.
 class Traced {
  public:
-  explicit Traced(std::vector<holdfast::harness::Argument> arguments)
-      : worker_{start_mutex_worker("go_through", std::move(arguments))}, thread_{static_cast<pid_t>(worker_.pid())} {
+  explicit Traced(const std::vector<holdfast::harness::Argument>& arguments)
+      : worker_{start_mutex_worker("go_through", arguments, functions_found_at_start)},
+        thread_{static_cast<pid_t>(worker_.pid())} {
     traced_ = ::ptrace(PTRACE_SEIZE, thread_, nullptr, PTRACE_O_EXITKILL) == 0;
     worker_.release();
   }
@@ -193,6 +194,9 @@ class Traced {
   [[nodiscard]] std::string report() const { return worker_.report(); }
 
  private:
+  /// Or the dynamic linker's search for each of them would be among the instructions.
+  inline static const holdfast::harness::WorkerOptions functions_found_at_start{.environment = {{"LD_BIND_NOW", "1"}}};
+
   int wait() const {
     int status = 0;
     while (::waitpid(thread_, &status, __WALL) < 0)
@@ -206,10 +210,10 @@ class Traced {
 
 class DataBlockMutexSteps : public testing::Test {
  protected:
-  /// Runs it once to the end, then kills it after so many instructions, evenly spread, if not after each.
+  /// Runs it once to the end, then kills it after so many instructions: after each, or evenly spread, others in each run.
   template <class Prepare, class Judge>
   void kill_after_each_instruction(Prepare prepare, Judge judge) {
-    constexpr long never = 10'000'000, most_instructions = 100'000;
+    constexpr long never = 10'000'000, most_instructions = 200'000;
     long length = 0;
     {
       prepare();
@@ -224,7 +228,8 @@ class DataBlockMutexSteps : public testing::Test {
     }
     const long kills = std::clamp(most_instructions / (length + 1), 100L, 500L);
     const long stride = std::max(1L, length / kills);
-    for (long instructions = 0; instructions <= length; instructions += stride) {
+    const long first = static_cast<long>(churn_seed() % static_cast<std::uint64_t>(stride));
+    for (long instructions = first; instructions <= length; instructions += stride) {
       SCOPED_TRACE("killed after instruction " + std::to_string(instructions) + " of " + std::to_string(length));
       section_.step = 0;
       prepare();

@@ -74,7 +74,7 @@ TEST_F(DataBlockMutexContention, OneThatIsInsideKeepsTheOtherOut) {
 
 // The first who comes makes it. The next mutex is made when all have used the one before.
 TEST_F(DataBlockMutexContention, ProcessesThatComeTogetherMakeOneMutex) {
-  constexpr std::uint64_t processes = 3, places = 100;
+  constexpr std::uint64_t processes = 3, places = 2000;
   const TestSegment many;
   const auto made = SharedMemory::create(many.name(), places * DataBlockMutex::footprint);
   std::vector<WorkerProcess> workers;
@@ -87,7 +87,7 @@ TEST_F(DataBlockMutexContention, ProcessesThatComeTogetherMakeOneMutex) {
 }
 
 TEST_F(DataBlockMutexContention, ForkedChildrenThatComeTogetherMakeOneMutex) {
-  constexpr std::uint64_t processes = 3, places = 100;
+  constexpr std::uint64_t processes = 3, places = 200;
   const TestSegment many;
   const auto made = SharedMemory::create(many.name(), places * DataBlockMutex::footprint);
   auto parent = holdfast::harness::SpawnWorker(DATA_BLOCK_MUTEX_WORKER, "make_with_children",

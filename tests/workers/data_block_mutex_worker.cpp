@@ -177,25 +177,25 @@ int increment(WorkerContext& context) {
   return increment_under(context, section, holdfast::test::mutex_of(segment));
 }
 
-/// Makes one mutex after the other in the second segment, each at the same moment as so many others do, and uses it.
-void make_together(SharedMemory& segment, SharedSection& section, std::uint64_t processes) {
-  const std::size_t places = segment.size() / DataBlockMutex::footprint;
-  for (std::size_t place = 0; place < places; ++place) {
-    shared(section.progress).fetch_add(1);
-    while (shared(section.progress).load() < (place + 1) * processes) std::this_thread::yield();
-    auto mutex = DataBlockMutex::in(segment, place * DataBlockMutex::footprint);
-    const std::lock_guard guard{mutex};
-    if (shared(section.inside).exchange(1) != 0) shared(section.overlaps).fetch_add(1);
-    plain(section.counter) = plain(section.counter) + 1;
-    shared(section.inside).store(0);
-  }
+/// Makes a mutex at the same moment as so many others do, and uses it. All places of the segment are used, one after the other.
+void make_together(SharedMemory& segment, std::size_t place, SharedSection& section, std::uint64_t processes) {
+  shared(section.progress).fetch_add(1);
+  while (shared(section.progress).load() < (place + 1) * processes) std::this_thread::yield();
+  auto mutex = DataBlockMutex::in(segment, place * DataBlockMutex::footprint);
+  const std::lock_guard guard{mutex};
+  if (shared(section.inside).exchange(1) != 0) shared(section.overlaps).fetch_add(1);
+  const auto value = plain(section.counter);
+  work_for(20us);  // so that another one comes in if he can
+  plain(section.counter) = value + 1;
+  shared(section.inside).store(0);
 }
 int make_with_others(WorkerContext& context) {
   auto words = section_segment(context.argument(0));
   auto segment = SharedMemory::attach(context.argument(1));
   signal_test_ready();
   if (const int code = context.wait_for_release()) return code;
-  make_together(segment, words.as<SharedSection>(), static_cast<std::uint64_t>(context.number(2)));
+  for (std::size_t place = 0; place < segment.size() / DataBlockMutex::footprint; ++place)
+    make_together(segment, place, words.as<SharedSection>(), static_cast<std::uint64_t>(context.number(2)));
   return 0;
 }
 
@@ -404,16 +404,17 @@ int children_contend(WorkerContext& context) {
   return 0;
 }
 
-/// Children that all have their parent's descriptor make the mutexes together.
+/// Children that all have their parent's descriptor make a mutex together, each time other children.
 int make_with_children(WorkerContext& context) {
   auto words = section_segment(context.argument(0));
   auto segment = SharedMemory::attach(context.argument(1));
-  const auto processes = context.number(2);
-  std::vector<pid_t> children;
-  for (std::int64_t i = 0; i < processes; ++i)
-    children.push_back(fork_and_run(
-        [&] { make_together(segment, words.as<SharedSection>(), static_cast<std::uint64_t>(processes)); }));
-  for (const auto child : children) require_success(child);
+  const auto processes = static_cast<std::uint64_t>(context.number(2));
+  for (std::size_t place = 0; place < segment.size() / DataBlockMutex::footprint; ++place) {
+    std::vector<pid_t> children;
+    for (std::uint64_t i = 0; i < processes; ++i)
+      children.push_back(fork_and_run([&] { make_together(segment, place, words.as<SharedSection>(), processes); }));
+    for (const auto child : children) require_success(child);
+  }
   return 0;
 }
 

@@ -45,8 +45,9 @@ inline std::error_code code_of(const std::function<void()>& call) {
 }
 
 /// A worker that has given its ready signal.
-inline harness::WorkerProcess start_mutex_worker(std::string_view scenario, std::vector<harness::Argument> arguments) {
-  auto worker = harness::SpawnWorkerWithReadySignal(DATA_BLOCK_MUTEX_WORKER, scenario, std::move(arguments));
+inline harness::WorkerProcess start_mutex_worker(std::string_view scenario, std::vector<harness::Argument> arguments,
+                                                 const harness::WorkerOptions& options = {}) {
+  auto worker = harness::SpawnWorkerWithReadySignal(DATA_BLOCK_MUTEX_WORKER, scenario, arguments, options);
   EXPECT_EQ(worker.wait_for_ready(), harness::Ready::yes) << worker.report();
   return worker;
 }
