@@ -70,7 +70,8 @@ class Round {
                                .who = who,
                                .patience = stage_.settings.deadline,
                                .fair = stage_.settings.fair,
-                               .mutex = plan_.mutex});
+                               .mutex = plan_.mutex,
+                               .warm = plan_.mutex});  // whose first use would be dearer than the recovery
   }
 
   void problem(std::string text) { recovery_.problems.push_back(std::move(text)); }

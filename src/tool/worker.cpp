@@ -123,6 +123,10 @@ struct Subject {
     }
   }
 
+  void use_once(std::chrono::nanoseconds patience) const {
+    if (lock->lock(Deadline{patience})) lock->unlock();
+  }
+
   std::unique_ptr<LockUnderTest> lock;
   std::optional<CounterFile> file;
   Counter* counter = nullptr;
@@ -154,7 +158,7 @@ int contend(harness::WorkerContext& context) {
   const Subject subject{task};
   auto journal = Journal::open(task.journal);
   Contender contender{task, task.who, *subject.lock, *subject.counter, journal};
-  if (task.warm && subject.lock->lock(Deadline{task.patience})) subject.lock->unlock();
+  if (task.warm) subject.use_once(task.patience);
   harness::signal_test_ready();
   if (const int code = context.wait_for_release()) return code;
   contender.increment_all();
@@ -207,6 +211,7 @@ int own(harness::WorkerContext& context) {
   const Subject subject{task};
   auto journal = Journal::open(task.journal);
   Contender contender{task, task.who, *subject.lock, *subject.counter, journal};
+  if (task.warm) subject.use_once(task.patience);
   harness::signal_test_ready();
   if (const int code = context.wait_for_release()) return code;
   const bool locked = contender.acquire();
