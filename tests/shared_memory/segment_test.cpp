@@ -266,10 +266,11 @@ TEST_F(Segment, PrefaultedCausesNoPageFaults) {
   const auto faults = [&](const char* how, const char* options) {
     return std::stol(output_of({}, "show_faults", {how, name_, pages * 4096, options}));
   };
-  EXPECT_GE(faults("create", "no_prefault"), static_cast<long>(pages) / 20) << "the test must see page faults";
-  EXPECT_LE(faults("create", ""), 2);
+  constexpr long few = pages / 8 + 2;  // AddressSanitizer's own pages are an eighth of what they describe
+  EXPECT_GT(faults("create", "no_prefault"), few) << "the test must see page faults";
+  EXPECT_LE(faults("create", ""), few);
   const auto memory = SharedMemory::create(name_, pages * 4096);
-  EXPECT_LE(faults("attach", ""), 2) << "who attaches gets it as its creator wanted it";
+  EXPECT_LE(faults("attach", ""), few) << "who attaches gets it as its creator wanted it";
 }
 
 TEST_F(Segment, HasItsSpaceReservedInFull) {
