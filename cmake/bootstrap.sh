@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and testing holdfast needs and this machine lacks, by the system's package manager.
 #   sh cmake/bootstrap.sh         compiler, CMake, Ninja, the libraries, what the tests use
-#   sh cmake/bootstrap.sh --ci    and what only .ci/run uses: Clang, clang-format, Google Benchmark, ccache
+#   sh cmake/bootstrap.sh --ci    and what only .ci/run uses: Clang, clang-format, Google Benchmark, Boost, ccache
 # Needs root, or sudo, which may want a password; apart from that it asks nothing. Where nothing is missing, it does nothing.
 # A library without a package here is no failure: CMake fetches the pinned version (cmake/HoldfastDependencies.cmake).
 set -eu
@@ -89,6 +89,7 @@ if [ $ci = yes ]; then
   fi
   need_command clang-format-14 clang-format-14 clang-tools-extra   clang          clang-extra-tools   clang-format
   need_library benchmark    libbenchmark-dev   google-benchmark-devel benchmark   benchmark-dev       google-benchmark
+  need_library boost        libboost-dev       boost-devel         boost          boost-dev           boost
   need_command ccache       ccache             ccache              ccache         ccache              ccache
 fi
 missing=${missing# }

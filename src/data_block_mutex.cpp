@@ -22,9 +22,10 @@ using detail::SharedMutex;
 using namespace std::chrono_literals;
 
 namespace {
-/// One per thread: its address is the thread, its value whether the thread's death would be seen.
-thread_local bool checked_thread = false;
-const void* this_thread() noexcept { return &checked_thread; }
+/// A number that no other thread of this process ever had: the memory of a thread that has ended goes to the next one.
+/// 0: whether this thread's death would be seen is not known yet.
+thread_local std::uint64_t this_thread = 0;
+constexpr std::uint64_t nobody = ~std::uint64_t{0};
 
 /// `SharedMutex::waiting_since`: milliseconds of the wall clock, and the low bits of the acquisition that is waited for.
 constexpr unsigned acquisition_bits = 20;
@@ -76,6 +77,7 @@ SharedMutex& mutex_in(Segment& segment, std::uint64_t offset, Deadline deadline)
                 "it is attached read-only", "attach() it instead"};
   auto& mutex = *reinterpret_cast<SharedMutex*>(segment.data() + offset);
   const auto here = ProcessIdentity::self().pid_namespace();
+  static_cast<void>(platform::deaths_of_this_thread_are_seen());  // its first call is dear: not in the first lock()
   static_cast<void>(segment.reference());  // a forked child shares no descriptor with its parent from here on
   // The kernel ends its lock when its owner dies, so nobody is stuck behind one who was killed. Threads of one process
   // share it: they take turns.
@@ -135,7 +137,8 @@ class DataBlockMutex::Impl final : detail::ForkAware {
   Impl& operator=(const Impl&) = delete;
   ~Impl() {
     leave_fork_handlers();
-    if (owner_thread_.load(std::memory_order_relaxed) == nullptr) return;
+    const bool locked = owner_thread_.load(std::memory_order_relaxed) != nobody;
+    if (!locked || !segment_->is_mine(detail::owner_in(shared_->owner.load(std::memory_order_relaxed)))) return;
     std::fprintf(
         stderr,
         "holdfast: a DataBlockMutex in '%s' was destroyed while it was locked: it stays locked until its thread "
@@ -177,9 +180,9 @@ class DataBlockMutex::Impl final : detail::ForkAware {
   }
 
   void unlock() {
-    if (owner_thread_.load(std::memory_order_relaxed) != this_thread()) [[unlikely]]
+    if (owner_thread_.load(std::memory_order_relaxed) != this_thread) [[unlikely]]
       fail_not_owner("unlock");
-    owner_thread_.store(nullptr, std::memory_order_relaxed);
+    owner_thread_.store(nobody, std::memory_order_relaxed);
     const auto word = shared_->owner.load(std::memory_order_relaxed);
     // Before the unlock, so that a death after it is nobody's. Release, for one who looks which owners are named.
     shared_->owner.store(word >> 32U << 32U, std::memory_order_release);
@@ -187,7 +190,7 @@ class DataBlockMutex::Impl final : detail::ForkAware {
   }
 
   // Relaxed: whether this thread is the owner, only this thread itself has written.
-  [[nodiscard]] bool owned() const noexcept { return owner_thread_.load(std::memory_order_relaxed) == this_thread(); }
+  [[nodiscard]] bool owned() const noexcept { return owner_thread_.load(std::memory_order_relaxed) == this_thread; }
   [[nodiscard]] bool has_news() const noexcept { return shared_->unrepaired.load(std::memory_order_relaxed) != 0; }
   [[noreturn, gnu::cold]] void fail_not_owner(std::string_view operation) const {
     throw Error{std::make_error_code(std::errc::operation_not_permitted), operation, segment_->path(),
@@ -206,7 +209,7 @@ class DataBlockMutex::Impl final : detail::ForkAware {
   };
 
   Reference ready() {
-    if (!checked_thread) [[unlikely]]
+    if (this_thread == 0) [[unlikely]]
       check_thread();
     return segment_->reference();
   }
@@ -215,7 +218,8 @@ class DataBlockMutex::Impl final : detail::ForkAware {
       throw Error{errc::deaths_unseen, "lock the mutex in", segment_->path(),
                   "another library has replaced this thread's list of robust mutexes (set_robust_list)",
                   "lock it from a thread that does not use that library's mutexes"};
-    checked_thread = true;
+    static std::atomic<std::uint64_t> threads{0};
+    this_thread = threads.fetch_add(1, std::memory_order_relaxed) + 1;
   }
 
   /// The mutex is locked, and consistent.
@@ -223,7 +227,7 @@ class DataBlockMutex::Impl final : detail::ForkAware {
     const auto word = shared_->owner.load(std::memory_order_relaxed);
     // Release: whoever sees this signature sees the news that a rescuer wrote before. Free on x86.
     shared_->owner.store((((word >> 32U) + 1) << 32U) | me, std::memory_order_release);
-    owner_thread_.store(this_thread(), std::memory_order_relaxed);
+    owner_thread_.store(this_thread, std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst);  // signed before anything is done inside
   }
 
@@ -276,12 +280,12 @@ class DataBlockMutex::Impl final : detail::ForkAware {
         seen, static_cast<std::uint64_t>(now.count()) << acquisition_bits | acquisition, std::memory_order_relaxed);
   }
 
-  void after_fork_in_child() noexcept override { owner_thread_.store(nullptr, std::memory_order_relaxed); }
+  void after_fork_in_child() noexcept override { owner_thread_.store(nobody, std::memory_order_relaxed); }
 
   platform::RobustMutex* robust_;
   SharedMutex* shared_;
   std::shared_ptr<Segment> segment_;
-  std::atomic<const void*> owner_thread_{nullptr};  // of this process, through this object
+  std::atomic<std::uint64_t> owner_thread_{nobody};  // of this process, through this object
 };
 
 DataBlockMutex::DataBlockMutex(std::unique_ptr<Impl> impl) noexcept : impl_{std::move(impl)} {}
@@ -364,9 +368,13 @@ std::string DataBlockMutex::news() const {
   const auto last = previous_owner();
   if (!last) return "its owner was lost on the way in or out: nobody was inside, the data is whole";
   std::string text = to_string(*last);
-  text += last->liveness() == Liveness::alive ? " lives, but its thread that had the mutex has ended, or it became "
-                                                "another program; the data may be half changed"
-                                              : " died with it; the data may be half changed";
+  if (last->liveness() != Liveness::alive)
+    text += " died with it";
+  else if (impl_->segment().is_attached(impl_->shared().last_lost.load(std::memory_order_relaxed)))
+    text += " lives, but its thread that had the mutex has ended";
+  else
+    text += " lives, but became another program (exec)";
+  text += "; the data may be half changed";
   const auto first = first_lost_owner();
   if (first && !(*first == *last)) text += ", since " + to_string(*first) + " was lost with it";
   return text;

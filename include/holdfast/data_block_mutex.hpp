@@ -33,6 +33,7 @@ namespace holdfast {
 /// Threads     One object may be shared by threads. The end of a thread that has it counts as its owner's death.
 /// Signals     No member is async-signal-safe. Waits go on after a signal handler returns.
 /// fork        The child has no lock that its parent had; its copy of the object can be locked and is then its own.
+///             A guard of the parent's must not end in the child, which has nothing to unlock: leave it by _exit or exec.
 /// exec        while it is locked counts as its owner's death.
 /// Cost        Uncontended: no system call, no allocation. Waiting: asleep in the kernel; a wait that a stop request may
 ///             end looks for it every 50 ms.

@@ -47,9 +47,8 @@ constexpr std::size_t data_offset = participants_offset + participant_limit * si
 static_assert(data_offset % page == 0);
 
 // Bytes of the file that users lock; see the class Segment.
-constexpr std::uint64_t remover_byte = participant_limit;
-constexpr std::uint64_t readers_byte = participant_limit + 1;
-constexpr std::uint64_t user_bytes = participant_limit + 2;
+constexpr std::uint64_t readers_byte = participant_limit;
+constexpr std::uint64_t user_bytes = participant_limit + 1;
 constexpr std::uint64_t first_mutex_byte = std::uint64_t{1} << 40U;  // + the offset of a mutex that is being made
 
 /// Names one participant for ever, as long as its record is not reused more than 2^24 times: index + 1 in the lowest byte,

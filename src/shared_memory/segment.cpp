@@ -349,7 +349,7 @@ Segment::Pointer Segment::enter(const SegmentPlace& place, SegmentFound&& found,
     if (for_writing)
       enlisted = segment->enlist(file);
     else if (platform::try_lock_bytes(file, readers_byte, 1, LockKind::shared) != done)
-      enlisted = Enlisted::being_removed;
+      enlisted = Enlisted::try_again;
     if (enlisted == Enlisted::full)
       throw Error{errc::too_many_participants, place.operation(), place.path(),
                   std::to_string(participant_limit) + " processes are attached to it", "end one of them"};
@@ -384,7 +384,9 @@ Segment::Pointer Segment::enter_anonymous(int descriptor) {
   segment->name_ = shown;
   segment->path_ = shown;
   segment->map(std::move(found.file), found.facts, found.header, true);
-  if (segment->enlist(segment->file_.number()) != Enlisted::yes)
+  auto enlisted = Enlisted::try_again;
+  while (enlisted == Enlisted::try_again) enlisted = segment->enlist(segment->file_.number());
+  if (enlisted == Enlisted::full)
     throw Error{errc::too_many_participants, "attach", shown,
                 std::to_string(participant_limit) + " processes are attached to it", "end one of them"};
   segment->publish(segment);
@@ -408,8 +410,13 @@ bool Segment::is_named(Reference reference) const {
 
 Segment::Enlisted Segment::enlist(int file) {
   const std::string text = ProcessIdentity::self().encode();
+  bool full = true;
   for (std::size_t index = 0; index < participant_limit; ++index) {
-    if (platform::try_lock_bytes(file, index, 1, LockKind::exclusive) != done) continue;
+    if (platform::try_lock_bytes(file, index, 1, LockKind::exclusive) != done) {
+      // A user's byte, or somebody who is removing the segment, or was a moment ago?
+      full = full && platform::byte_is_locked_alone(file, index);
+      continue;
+    }
     Participant& record = participant(index);
     const std::uint64_t before = record.state.load(std::memory_order_acquire);
     const Reference bearer = reference_to(index, before);
@@ -436,7 +443,7 @@ Segment::Enlisted Segment::enlist(int file) {
     reference_.store(reference_to(index, generation << 1U), std::memory_order_relaxed);
     return Enlisted::yes;
   }
-  return platform::bytes_are_locked(file, remover_byte, 1) ? Enlisted::being_removed : Enlisted::full;
+  return full ? Enlisted::full : Enlisted::try_again;
 }
 
 /// In a forked child, at the first call that needs its own signature.
@@ -447,7 +454,9 @@ Segment::Enlisted Segment::enlist(int file) {
   if (own.why != done)
     throw Error{
         std::make_error_code(own.why), "use", path_, {}, "a forked child needs a descriptor of its own, and /proc"};
-  if (enlist(own.descriptor.number()) != Enlisted::yes)
+  auto enlisted = Enlisted::try_again;
+  while (enlisted == Enlisted::try_again) enlisted = enlist(own.descriptor.number());
+  if (enlisted == Enlisted::full)
     throw Error{errc::too_many_participants, "use", path_,
                 std::to_string(participant_limit) + " processes are attached to it", "end one of them"};
   // The inherited one goes: it spoke for the parent.
@@ -478,10 +487,13 @@ std::optional<ProcessIdentity> Segment::identity_of(Reference reference) const {
   return decoded({text.data(), text.size()});
 }
 
+bool Segment::is_attached(Reference reference) const {
+  if (reference == 0 || index_of(reference) >= participant_limit) return false;
+  return is_mine(reference) || platform::bytes_are_locked(file_.number(), index_of(reference), 1);
+}
+
 Liveness Segment::liveness_of(Reference reference) const {
-  if (is_mine(reference)) return Liveness::alive;
-  if (reference == 0 || index_of(reference) >= participant_limit) return Liveness::unknown;
-  if (platform::bytes_are_locked(file_.number(), index_of(reference), 1)) return Liveness::alive;
+  if (is_attached(reference)) return Liveness::alive;
   const auto identity = identity_of(reference);
   return identity ? identity->liveness() : Liveness::unknown;
 }

@@ -91,6 +91,8 @@ class Segment final : ForkAware {
   }
   [[nodiscard]] std::optional<ProcessIdentity> identity_of(Reference reference) const;
   [[nodiscard]] Liveness liveness_of(Reference reference) const;
+  /// The kernel's proof that it lives and is attached still.
+  [[nodiscard]] bool is_attached(Reference reference) const;
 
   /// Calls function(SharedMutex&, offset) for each that is listed, until it returns true. True if one did.
   template <class Function>
@@ -123,7 +125,7 @@ class Segment final : ForkAware {
   void map(platform::Descriptor file, const platform::SegmentFile& facts, const SegmentHeader& header,
            bool for_writing);
   void publish(const Pointer& self);
-  enum class Enlisted { yes, full, being_removed };
+  enum class Enlisted { yes, full, try_again };
   Enlisted enlist(int file);
   Reference enlist_again();
   void after_fork_in_child() noexcept override;

@@ -154,7 +154,7 @@ TEST_F(DataBlockMutexThreadEnd, CountsAsTheDeathOfTheOwnerForAWaiterAlreadyAslee
   ASSERT_TRUE(mutex.try_lock());
   expect_news(mutex, owner);
   EXPECT_EQ(mutex.previous_owner()->liveness(), Liveness::alive);
-  EXPECT_TRUE(contains(mutex.news(), "lives") && contains(mutex.news(), "thread")) << mutex.news();
+  EXPECT_TRUE(contains(mutex.news(), "lives, but its thread that had the mutex has ended")) << mutex.news();
   mutex.declare_repaired();
   mutex.unlock();
   finish(owner);
@@ -166,11 +166,28 @@ TEST_F(DataBlockMutexThreadEnd, IsToldToOtherThreadsOfTheSameProcess) {
   EXPECT_FALSE(mutex.owns_lock());
   ASSERT_EQ(mutex.lock(), LockOutcome::owner_died);
   EXPECT_EQ(mutex.previous_owner(), ProcessIdentity::self());
-  EXPECT_TRUE(contains(mutex.news(), "lives") && contains(mutex.news(), "thread")) << mutex.news();
+  EXPECT_TRUE(contains(mutex.news(), "lives, but its thread that had the mutex has ended")) << mutex.news();
   mutex.declare_repaired();
   mutex.unlock();
   EXPECT_EQ(mutex.lock(), LockOutcome::clean);
   mutex.unlock();
+}
+
+// The C library gives the memory of a thread that has ended to the next one.
+TEST_F(DataBlockMutexThreadEnd, IsNotUndoneByTheNextThread) {
+  auto mutex = open();
+  for (int i = 0; i < 20; ++i) {
+    std::jthread{[&] { mutex.lock(); }}.join();
+    std::jthread{[&] {
+      EXPECT_FALSE(mutex.owns_lock());
+      EXPECT_EQ(code_of([&] { mutex.declare_repaired(); }), std::errc::operation_not_permitted);
+      EXPECT_EQ(code_of([&] { mutex.unlock(); }), std::errc::operation_not_permitted);
+    }}.join();
+    ASSERT_EQ(mutex.lock(), LockOutcome::owner_died);
+    EXPECT_EQ(mutex.previous_owner(), ProcessIdentity::self()) << "it was inside: " << mutex.news();
+    mutex.declare_repaired();
+    mutex.unlock();
+  }
 }
 
 TEST_F(DataBlockMutexThreadEnd, LeavesTheMutexesOfOtherThreadsAlone) {

@@ -14,6 +14,7 @@
 #include "run_tool.hpp"
 
 namespace {
+using holdfast::Error;
 using holdfast::Liveness;
 using holdfast::ProcessIdentity;
 using holdfast::SegmentInfo;
@@ -28,7 +29,11 @@ using namespace std::chrono_literals;
 std::vector<ProcessIdentity> children_of(std::int64_t pid) {
   std::vector<ProcessIdentity> result;
   std::ifstream list{"/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children"};
-  for (std::int64_t child = 0; list >> child;) result.push_back(ProcessIdentity::of(child));
+  for (std::int64_t child = 0; list >> child;) try {
+      result.push_back(ProcessIdentity::of(child));
+    } catch (const Error& error) {
+      if (error.code() != std::errc::no_such_process) throw;  // it has ended since
+    }
   return result;
 }
 

@@ -148,6 +148,12 @@ bool bytes_are_locked(int file, std::uint64_t first, std::uint64_t count) noexce
   return outcome_of([&] { return ::fcntl(file, F_OFD_GETLK, &lock); }) != done || lock.l_type != F_UNLCK;
 }
 
+bool byte_is_locked_alone(int file, std::uint64_t byte) noexcept {
+  auto lock = lock_of(F_WRLCK, byte, 1);  // becomes the lock that is in the way
+  return outcome_of([&] { return ::fcntl(file, F_OFD_GETLK, &lock); }) == done && lock.l_type != F_UNLCK &&
+         lock.l_len == 1;
+}
+
 std::byte* map(int file, std::size_t size, bool for_writing, bool prefault, std::size_t aligned_offset,
                std::size_t alignment, std::errc& why) noexcept {
   const int protection = PROT_READ | (for_writing ? PROT_WRITE : 0);

@@ -10,6 +10,18 @@
 
 #include <holdfast/deadline.hpp>
 
+// ThreadSanitizer does not know pthread_mutex_clocklock.
+#if defined(__SANITIZE_THREAD__)
+#define HOLDFAST_TSAN
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HOLDFAST_TSAN
+#endif
+#endif
+#ifdef HOLDFAST_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+
 namespace holdfast::platform {
 using RobustMutex = pthread_mutex_t;
 
@@ -32,7 +44,15 @@ inline int lock(RobustMutex& mutex) noexcept { return ::pthread_mutex_lock(&mute
 inline int lock_until(RobustMutex& mutex, Deadline::Clock::time_point end) noexcept {
   const auto since_start = std::chrono::duration_cast<std::chrono::nanoseconds>(end.time_since_epoch()).count();
   const timespec at{static_cast<time_t>(since_start / 1'000'000'000), static_cast<long>(since_start % 1'000'000'000)};
+#ifdef HOLDFAST_TSAN
+  __tsan_mutex_pre_lock(&mutex, __tsan_mutex_try_lock);
+  const int why = ::pthread_mutex_clocklock(&mutex, CLOCK_MONOTONIC, &at);
+  const bool locked = why == 0 || why == EOWNERDEAD;
+  __tsan_mutex_post_lock(&mutex, __tsan_mutex_try_lock | (locked ? 0U : __tsan_mutex_try_lock_failed), 0);
+  return why;
+#else
   return ::pthread_mutex_clocklock(&mutex, CLOCK_MONOTONIC, &at);
+#endif
 }
 inline int make_consistent(RobustMutex& mutex) noexcept { return ::pthread_mutex_consistent(&mutex); }
 inline int unlock(RobustMutex& mutex) noexcept { return ::pthread_mutex_unlock(&mutex); }
