@@ -13,9 +13,13 @@ namespace holdfast {
 using detail::Segment;
 using detail::SegmentFound;
 using detail::SegmentPlace;
+using detail::Use;
 using Is = SegmentFound::Is;
 
 namespace {
+/// Removing takes microseconds. Whoever takes that long was stopped at it.
+constexpr std::chrono::seconds patience_with_removers{1};
+
 std::shared_ptr<const ProcessIdentity> first_user(const SegmentFound& found) {
   const auto users = detail::users_of(found);
   return users.empty() ? nullptr : std::make_shared<const ProcessIdentity>(users.front());
@@ -45,13 +49,14 @@ std::shared_ptr<const ProcessIdentity> first_user(const SegmentFound& found) {
 
 /// What the dead left is not attached to, unless it was to stay.
 bool can_be_entered(const SegmentFound& found) {
-  return found.is == Is::complete && (found.header.stays != 0 || detail::is_in_use(found));
+  return found.is == Is::complete && (found.header.stays != 0 || detail::use_of(found) != Use::none);
 }
 
 std::shared_ptr<Segment> attach_to(const SegmentPlace& place, bool for_writing, Deadline deadline) {
-  for (;;) {
-    // Watched before it is looked at: what changes in between is told.
-    const auto changes = platform::watch_changes(place.folder());
+  for (bool watching = false;; watching = true) {
+    // Watched before it is looked at: what changes in between is told. Not at the first look, which mostly finds it: to end
+    // a watch takes the kernel milliseconds.
+    const auto changes = watching ? platform::watch_changes(place.folder()) : platform::Descriptor{};
     SegmentFound found = detail::look(place, for_writing);
     if (can_be_entered(found)) {
       if (auto segment = Segment::enter(place, std::move(found), for_writing, deadline)) return segment;
@@ -65,6 +70,7 @@ std::shared_ptr<Segment> attach_to(const SegmentPlace& place, bool for_writing, 
                     "all its users are dead, and nobody has created it again", "create() replaces it"};
       detail::fail_unusable(place, found);
     }
+    if (!watching) continue;
     constexpr auto without_watch = std::chrono::milliseconds{10};
     const auto until = std::min(deadline.time(), Deadline::Clock::now() + without_watch);
     static_cast<void>(platform::wait_for(changes.number(), -1, changes ? deadline : Deadline{until}));
@@ -80,7 +86,7 @@ SharedMemory::~SharedMemory() = default;
 SharedMemory SharedMemory::create(std::string_view name, std::size_t size, const SegmentOptions& options) {
   const SegmentPlace place{name, "create"};
   SegmentFound instead;
-  auto segment = Segment::create(place, size, options, instead);
+  auto segment = Segment::create(place, size, options, patience_with_removers, instead);
   if (!segment) fail_existing(place, instead);
   return SharedMemory{std::move(segment)};
 }
@@ -90,7 +96,7 @@ SharedMemory SharedMemory::create_or_attach(std::string_view name, std::size_t s
   const SegmentPlace place{name, "create or attach"};
   for (;;) {
     SegmentFound there;
-    if (auto segment = Segment::create(place, size, options, there)) return SharedMemory{std::move(segment)};
+    if (auto segment = Segment::create(place, size, options, deadline, there)) return SharedMemory{std::move(segment)};
     if (there.is != Is::complete) detail::fail_unusable(place, there);
     if (there.header.size != size)
       throw Error{errc::layout_mismatch, place.operation(), place.path(),
@@ -116,24 +122,28 @@ SharedMemory SharedMemory::attach(int descriptor) { return SharedMemory{Segment:
 
 bool SharedMemory::remove(std::string_view name) {
   const SegmentPlace place{name, "remove"};
+  const Deadline deadline = patience_with_removers;
   for (;;) {
     const SegmentFound found = detail::look(place, true);
     if (found.is == Is::absent) return false;
     if (found.is != Is::complete && found.is != Is::incomplete) detail::fail_unusable(place, found);
-    if (detail::is_in_use(found)) fail_in_use(place, found);
-    if (detail::take_away(place, found)) return true;
+    const Use use = detail::use_of(found);
+    if (use == Use::in_use) fail_in_use(place, found);
+    if (use == Use::being_removed)
+      detail::wait_for_remover(place, deadline);
+    else if (detail::take_away(place, found))
+      return true;
   }
 }
 
 std::vector<SegmentInfo> SharedMemory::list() {
   std::vector<SegmentInfo> result;
-  const auto folder = platform::open_path(-1, platform::segment_folder());
   std::vector<std::string> names;
-  if (folder.why == platform::done) {
-    const auto opened = platform::open_directory(folder.descriptor.number(), ".");
-    if (opened.why != platform::done || platform::list(opened.descriptor.number(), names) != platform::done)
-      throw Error{std::make_error_code(std::errc::permission_denied), "list", platform::segment_folder()};
-  }
+  auto opened = platform::open_path(-1, platform::segment_folder());
+  if (opened.why == std::errc::no_such_file_or_directory) return result;
+  if (opened.why == platform::done) opened = platform::open_directory(opened.descriptor.number(), ".");
+  if (opened.why == platform::done) opened.why = platform::list(opened.descriptor.number(), names);
+  if (opened.why != platform::done) throw Error{std::make_error_code(opened.why), "list", platform::segment_folder()};
   for (const auto& file : names) {
     if (!file.starts_with(SegmentPlace::prefix) || file.size() == SegmentPlace::prefix.size()) continue;
     SegmentInfo info;
@@ -159,7 +169,7 @@ std::vector<SegmentInfo> SharedMemory::list() {
         info.size = found.header.size;
         info.creator = detail::creator_of(found);
         info.users = detail::users_of(found);
-        info.state = detail::is_in_use(found) ? SegmentState::in_use : SegmentState::orphaned;
+        info.state = detail::use_of(found) == Use::in_use ? SegmentState::in_use : SegmentState::orphaned;
         break;
     }
     result.push_back(std::move(info));

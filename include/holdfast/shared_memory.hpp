@@ -33,7 +33,7 @@ enum class Lifetime {
 struct SegmentOptions {
   Access access = Access::owner;
   Lifetime lifetime = Lifetime::until_last_detach;
-  bool prefault = true;  ///< Pages are mapped at once: no page fault later. Costs time in proportion to the size.
+  bool prefault = true;          ///< Pages are mapped at once, also by those who attach: no page fault later.
   std::size_t alignment = 4096;  ///< Of the first byte, in every process: a power of two from 4096 to 2 MiB.
 };
 
@@ -69,15 +69,16 @@ struct SegmentInfo {
 ///          whose file is cut short later by somebody else raises SIGBUS, as any mapping does.
 /// Threads  Members of one object are for one thread at a time; the bytes are the users' business.
 /// Signals  No member is async-signal-safe.
-/// fork     The child shares the memory; the segment is in use as long as either lives. The child's copy detaches without
-///          removing anything. exec detaches.
+/// fork     The child shares the memory, and detaches for itself; the segment is in use as long as either lives. A process
+///          that becomes another program by exec counts as a user until it ends.
 /// Cost     attach: some ten system calls, and the page tables if prefault. bytes(), as(): a few loads.
 /// Limits   128 processes at once may be attached to one segment for writing (errc::too_many_participants).
 class SharedMemory {
  public:
   /// Makes the segment: zeroed, with its space reserved in full (no SIGBUS later). Replaces what the dead left, unless
   /// that was to stay until removed. Throws std::errc::file_exists (with holder) if it exists, std::errc::invalid_argument
-  /// for a name or size that cannot be, no_space_on_device with the free space, and errc::foreign, errc::version_mismatch.
+  /// or filename_too_long for a name, size or alignment that cannot be, no_space_on_device with the free space, timed_out
+  /// if somebody was stopped at removing an older one, and errc::foreign, errc::version_mismatch, errc::corrupt.
   [[nodiscard]] static SharedMemory create(std::string_view name, std::size_t size, const SegmentOptions& options = {});
 
   /// Attaches if it is there, else creates it. Throws errc::layout_mismatch if it is there with another size.
@@ -93,7 +94,7 @@ class SharedMemory {
                                                      Deadline deadline = std::chrono::seconds{5});
 
   /// A segment without a name, for those who get its descriptor: by inheritance, or over a local socket. It ends with its
-  /// last user. The label is for people.
+  /// last user. The label is for people; it has to be what a name may be.
   [[nodiscard]] static SharedMemory create_anonymous(std::string_view label, std::size_t size,
                                                      const SegmentOptions& options = {});
   /// Attaches to what that descriptor of another process's segment refers to; the descriptor stays the caller's.

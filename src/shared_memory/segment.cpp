@@ -21,9 +21,15 @@ namespace {
 constexpr std::size_t largest_alignment = std::size_t{2} << 20U;
 constexpr std::size_t name_limit = 255;  // bytes of a file name
 
+std::string_view remedy_for(std::errc why, std::string_view otherwise) noexcept {
+  return why == std::errc::too_many_files_open
+             ? "each segment takes one descriptor, and two more for a moment: ulimit -n"
+             : otherwise;
+}
+
 [[noreturn, gnu::cold]] void fail(const SegmentPlace& place, std::errc why, std::string_view reason = {},
                                   std::string_view remedy = {}) {
-  throw Error{std::make_error_code(why), place.operation(), place.path(), reason, remedy};
+  throw Error{std::make_error_code(why), place.operation(), place.path(), reason, remedy_for(why, remedy)};
 }
 
 void check_options(std::string_view subject, std::size_t size, const SegmentOptions& options) {
@@ -67,21 +73,6 @@ std::optional<ProcessIdentity> decoded(std::string_view field) {
   return ProcessIdentity::try_decode(field.substr(0, field.find('\0')));
 }
 
-/// Reads a record as it stands in the file; empty: it is not valid, or being written.
-std::optional<ProcessIdentity> read_participant(int file, std::size_t index) {
-  struct Copy {
-    std::uint64_t state;
-    std::array<char, sizeof(IdentityText)> text;
-  };
-  static_assert(sizeof(Copy) == sizeof(Participant));
-  Copy copy, again;
-  const auto offset = participants_offset + index * sizeof(Participant);
-  if (platform::read_at(file, offset, &copy, sizeof copy) != sizeof copy || (copy.state & 1U) == 0) return {};
-  if (platform::read_at(file, offset, &again, sizeof again.state) != sizeof again.state || again.state != copy.state)
-    return {};
-  return decoded({copy.text.data(), copy.text.size()});
-}
-
 struct OpenSegment {
   std::uint64_t device, inode;
   bool writable;
@@ -113,9 +104,8 @@ SegmentPlace::SegmentPlace(std::string_view name, std::string_view operation) : 
   file_.append(prefix).append(name);
   auto opened = platform::open_path(-1, platform::segment_folder());
   if (opened.why != done)
-    throw Error{std::make_error_code(opened.why), operation, path(),
-                std::string{platform::segment_folder()} + ": " + std::make_error_code(opened.why).message(),
-                "shared memory needs a tmpfs there: mount -t tmpfs -o mode=1777 tmpfs /dev/shm"};
+    fail(*this, opened.why, std::string{platform::segment_folder()} + ": " + std::make_error_code(opened.why).message(),
+         "shared memory needs a tmpfs there: mount -t tmpfs -o mode=1777 tmpfs /dev/shm");
   folder_ = std::move(opened.descriptor);
 }
 
@@ -133,8 +123,7 @@ SegmentFound look(const SegmentPlace& place, bool for_writing) {
              opened.why == std::errc::no_such_device_or_address) {  // a link, a directory, a socket
     found.is = Is::foreign;
   } else if (opened.why != std::errc::no_such_file_or_directory) {
-    fail(place, opened.why, {},
-         opened.why == std::errc::too_many_files_open ? "each segment takes one descriptor: ulimit -n" : "");
+    fail(place, opened.why);
   }
   return found;
 }
@@ -176,21 +165,44 @@ std::optional<ProcessIdentity> creator_of(const SegmentFound& found) {
 }
 
 std::vector<ProcessIdentity> users_of(const SegmentFound& found) {
+  struct Record {  // a copy of a Participant
+    std::uint64_t state;
+    std::array<char, sizeof(IdentityText)> text;
+  };
+  static_assert(sizeof(Record) == sizeof(Participant));
+  const int file = found.file.number();
+  std::vector<Record> records(participant_limit);
+  records.resize(platform::read_at(file, participants_offset, records.data(), participant_limit * sizeof(Record)) /
+                 sizeof(Record));
   std::vector<ProcessIdentity> users;
-  for (std::size_t i = 0; i < participant_limit; ++i) {
-    auto identity = read_participant(found.file.number(), i);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const auto& [state, text] = records[i];
+    std::uint64_t now = 0;
+    if ((state & 1U) == 0 ||
+        platform::read_at(file, participants_offset + i * sizeof(Record), &now, sizeof now) != sizeof now ||
+        now != state)
+      continue;  // not valid, or being written
+    auto identity = decoded({text.data(), text.size()});
     if (!identity) continue;
     // The kernel's lock is proof of life, in every namespace. Without it a process may still be one that closed all of its
     // descriptors.
-    if (platform::bytes_are_locked(found.file.number(), i, 1) || identity->liveness() == Liveness::alive)
+    if (platform::size_of_lock(file, i, 1) == 1 || identity->liveness() == Liveness::alive)
       users.push_back(std::move(*identity));
   }
   return users;
 }
 
-bool is_in_use(const SegmentFound& found) {
-  return platform::bytes_are_locked(found.file.number(), 0, user_bytes) ||
-         (found.is == Is::complete && !users_of(found).empty());
+Use use_of(const SegmentFound& found) {
+  // A user locks one byte, a remover all of them.
+  const auto locked = platform::size_of_lock(found.file.number(), 0, user_bytes);
+  if (locked > 1) return Use::being_removed;
+  return locked == 1 || (found.is == Is::complete && !users_of(found).empty()) ? Use::in_use : Use::none;
+}
+
+void wait_for_remover(const SegmentPlace& place, Deadline deadline) {
+  if (deadline.passed())
+    fail(place, std::errc::timed_out, "somebody has been removing it all the time", "continue or end that process");
+  std::this_thread::sleep_for(std::chrono::milliseconds{1});
 }
 
 bool take_away(const SegmentPlace& place, const SegmentFound& found) {
@@ -299,15 +311,17 @@ Segment::Pointer Segment::open_already(const platform::SegmentFile& facts, bool 
 }
 
 Segment::Pointer Segment::create(const SegmentPlace& place, std::size_t size, const SegmentOptions& options,
-                                 SegmentFound& instead) {
+                                 Deadline deadline, SegmentFound& instead) {
   check_options(place.path(), size, options);
   Pointer mine;
   for (;;) {
     instead = look(place, true);
     const bool dead = instead.is == Is::incomplete || (instead.is == Is::complete && instead.header.stays == 0);
-    if (dead && !is_in_use(instead)) {
-      static_cast<void>(take_away(place, instead));  // false: somebody was faster
-      continue;
+    if (dead) {
+      const Use use = use_of(instead);
+      if (use == Use::being_removed) wait_for_remover(place, deadline);
+      if (use == Use::none) static_cast<void>(take_away(place, instead));  // false: somebody was faster
+      if (use != Use::in_use) continue;
     }
     if (instead.is != Is::absent) return nullptr;
     if (!mine) {
@@ -327,7 +341,7 @@ Segment::Pointer Segment::create_anonymous(std::string_view label, std::size_t s
   SegmentPlace::check(label, "create");
   check_options(label, size, options);
   auto made = platform::make_anonymous(std::string{SegmentPlace::prefix}.append(label).c_str());
-  if (made.why != done) throw Error{std::make_error_code(made.why), "create", label};
+  if (made.why != done) throw Error{std::make_error_code(made.why), "create", label, {}, remedy_for(made.why, "")};
   auto segment = make(nullptr, label, std::move(made.descriptor), size, options);
   segment->publish(segment);
   return segment;
@@ -342,25 +356,21 @@ Segment::Pointer Segment::enter(const SegmentPlace& place, SegmentFound&& found,
   segment->path_ = place.path();
   segment->named_ = true;
   const auto facts = found.facts;
-  for (;;) {
-    Enlisted enlisted = Enlisted::yes;
-    if (segment->base_ == nullptr && for_writing) segment->map(std::move(found.file), facts, found.header, true);
-    const int file = for_writing ? segment->file_.number() : found.file.number();
-    if (for_writing)
-      enlisted = segment->enlist(file);
-    else if (platform::try_lock_bytes(file, readers_byte, 1, LockKind::shared) != done)
-      enlisted = Enlisted::try_again;
-    if (enlisted == Enlisted::full)
-      throw Error{errc::too_many_participants, place.operation(), place.path(),
-                  std::to_string(participant_limit) + " processes are attached to it", "end one of them"};
-    platform::SegmentFile now;
-    if (platform::look_at(file, now) != done || !now.has_name) return nullptr;
-    if (enlisted == Enlisted::yes) break;
-    // Somebody is about to remove it, which takes microseconds. If he was stopped at it, the deadline ends this.
-    if (deadline.passed())
-      throw Error{std::make_error_code(std::errc::timed_out), place.operation(), place.path(),
-                  "somebody has been removing it all the time", "continue or end that process"};
-    std::this_thread::sleep_for(std::chrono::milliseconds{1});
+  Enlisted enlisted = Enlisted::yes;
+  if (for_writing) segment->map(std::move(found.file), facts, found.header, true);
+  const int file = for_writing ? segment->file_.number() : found.file.number();
+  if (for_writing)
+    enlisted = segment->enlist(file);
+  else if (platform::try_lock_bytes(file, readers_byte, 1, LockKind::shared) != done)
+    enlisted = Enlisted::try_again;
+  if (enlisted == Enlisted::full)
+    throw Error{errc::too_many_participants, place.operation(), place.path(),
+                std::to_string(participant_limit) + " processes are attached to it", "end one of them"};
+  platform::SegmentFile now;
+  if (platform::look_at(file, now) != done || !now.has_name) return nullptr;
+  if (enlisted == Enlisted::try_again) {
+    wait_for_remover(place, deadline);
+    return nullptr;
   }
   if (!for_writing) segment->map(std::move(found.file), facts, found.header, false);
   segment->publish(segment);
@@ -370,8 +380,13 @@ Segment::Pointer Segment::enter(const SegmentPlace& place, SegmentFound&& found,
 Segment::Pointer Segment::enter_anonymous(int descriptor) {
   const std::string shown = "descriptor " + std::to_string(descriptor);
   SegmentFound found;
+  // Before it is opened again: what is no file could come to life by that.
+  if (const auto why = platform::look_at(descriptor, found.facts); why != done)
+    throw Error{std::make_error_code(why), "attach", shown};
+  if (!found.facts.regular) throw Error{errc::foreign, "attach", shown, "it is no segment of holdfast"};
   auto opened = platform::reopen(descriptor, true);
-  if (opened.why != done) throw Error{std::make_error_code(opened.why), "attach", shown};
+  if (opened.why != done)
+    throw Error{std::make_error_code(opened.why), "attach", shown, {}, remedy_for(opened.why, "")};
   found.file = std::move(opened.descriptor);
   examine(found);
   if (found.is == Is::other_version)

@@ -52,7 +52,11 @@ struct SegmentFound {
 [[nodiscard]] std::optional<ProcessIdentity> creator_of(const SegmentFound& found);
 /// Who is attached to it and alive. Others than this process's own descriptor `file`.
 [[nodiscard]] std::vector<ProcessIdentity> users_of(const SegmentFound& found);
-[[nodiscard]] bool is_in_use(const SegmentFound& found);
+/// `being_removed`: somebody has all bytes locked, for the microseconds in which he makes sure that nobody uses it.
+enum class Use { none, being_removed, in_use };
+[[nodiscard]] Use use_of(const SegmentFound& found);
+/// A moment, for the one who removes it. Throws std::errc::timed_out at the deadline: he was stopped at it.
+void wait_for_remover(const SegmentPlace& place, Deadline deadline);
 /// True: it had no live user, and the name is free now. False: it has, or it has changed meanwhile.
 [[nodiscard]] bool take_away(const SegmentPlace& place, const SegmentFound& found);
 [[noreturn]] void fail_unusable(const SegmentPlace& place, const SegmentFound& found);
@@ -62,8 +66,8 @@ class Segment final : ForkAware {
   using Pointer = std::shared_ptr<Segment>;
   /// Null: something is there that may not be replaced; `instead` tells what.
   [[nodiscard]] static Pointer create(const SegmentPlace& place, std::size_t size, const SegmentOptions& options,
-                                      SegmentFound& instead);
-  /// Null: it has been removed meanwhile.
+                                      Deadline deadline, SegmentFound& instead);
+  /// Null: it has been removed meanwhile, or is about to be: look again.
   [[nodiscard]] static Pointer enter(const SegmentPlace& place, SegmentFound&& found, bool for_writing,
                                      Deadline deadline);
   [[nodiscard]] static Pointer create_anonymous(std::string_view label, std::size_t size,

@@ -114,6 +114,35 @@ TEST_F(SegmentInput, AlignmentsThatCannotBeAreRefused) {
   }
 }
 
+TEST_F(SegmentInput, DescriptorsThatAreNoSegmentsAreRefused) {
+  const TempDir dir;
+  write_file(dir / "file", std::string(100'000, 'x'));
+  write_file(dir / "empty", "");
+  int pipe[2];
+  ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
+  std::vector<int> descriptors{pipe[0], pipe[1]};
+  for (const auto& path : {dir / "file", dir / "empty", dir.path(), fs::path{"/dev/null"}, fs::path{"/dev/zero"}})
+    descriptors.push_back(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  descriptors.push_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  for (const int descriptor : descriptors) {
+    SCOPED_TRACE(fs::read_symlink("/proc/self/fd/" + std::to_string(descriptor)));
+    try {
+      static_cast<void>(SharedMemory::attach(descriptor));
+      ADD_FAILURE() << "it was not refused";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), errc::foreign) << error.what();
+    }
+    EXPECT_GE(::fcntl(descriptor, F_GETFD), 0) << "it stays the caller's";
+    ::close(descriptor);
+  }
+  for (const int descriptor : {-1, descriptors.front(), std::numeric_limits<int>::max()}) try {
+      static_cast<void>(SharedMemory::attach(descriptor));
+      ADD_FAILURE() << "it was not refused";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), std::errc::bad_file_descriptor) << error.what();
+    }
+}
+
 // ---- something else under a segment's name -------------------------------------------------------------------------------
 
 namespace {

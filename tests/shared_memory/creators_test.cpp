@@ -45,7 +45,9 @@ class SegmentCreators : public Segments, public testing::WithParamInterface<Fiel
   TempDir dir_;
   fs::path leftover_;
 };
-INSTANTIATE_TEST_SUITE_P(, SegmentCreators, testing::Values(Field{2, "nothing"}, Field{4, "nothing"}),
+INSTANTIATE_TEST_SUITE_P(, SegmentCreators,
+                         testing::Values(Field{2, "nothing"}, Field{4, "nothing"}, Field{2, "orphan"},
+                                         Field{4, "orphan"}, Field{2, "empty"}, Field{4, "empty"}),
                          [](const testing::TestParamInfo<Field>& field) {
                            return std::to_string(field.param.processes) + "_on_" + field.param.leftover;
                          });
@@ -60,8 +62,24 @@ TEST_P(SegmentCreators, OfAllWhoCreateAtOnceExactlyOneDoes) {
 }
 
 namespace {
+class SegmentRemovers : public SegmentCreators {};
+INSTANTIATE_TEST_SUITE_P(, SegmentRemovers,
+                         testing::Values(Field{2, "orphan"}, Field{4, "orphan"}, Field{2, "empty"}, Field{4, "empty"}),
+                         [](const testing::TestParamInfo<Field>& field) {
+                           return std::to_string(field.param.processes) + "_on_" + field.param.leftover;
+                         });
+}  // namespace
+
+TEST_P(SegmentRemovers, OfAllWhoRemoveAtOnceExactlyOneDoes) {
+  leave_for_rounds();
+  race("remove_in_rounds");
+}
+
+namespace {
 class SegmentCreatorsOrAttachers : public SegmentCreators {};
-INSTANTIATE_TEST_SUITE_P(, SegmentCreatorsOrAttachers, testing::Values(Field{2, "nothing"}, Field{4, "nothing"}),
+INSTANTIATE_TEST_SUITE_P(, SegmentCreatorsOrAttachers,
+                         testing::Values(Field{2, "nothing"}, Field{4, "nothing"}, Field{2, "empty"},
+                                         Field{4, "empty"}),
                          [](const testing::TestParamInfo<Field>& field) {
                            return std::to_string(field.param.processes) + "_on_" + field.param.leftover;
                          });

@@ -118,3 +118,5 @@ TEST_F(SegmentExhaustion, WhoComesWhenAllPlacesAreTakenIsToldSo) {
   finish(next);
   EXPECT_EQ(listed()->users, std::vector{ProcessIdentity::self()});
 }
+
+TEST_F(SegmentExhaustion, DescriptorsThatRunOutAreAnErrorAtEveryPoint) { run("run_out_of_descriptors", {name_}); }

@@ -144,8 +144,13 @@ void unlock_bytes(int file, std::uint64_t first, std::uint64_t count) noexcept {
 }
 
 bool bytes_are_locked(int file, std::uint64_t first, std::uint64_t count) noexcept {
+  return size_of_lock(file, first, count) != 0;
+}
+
+std::uint64_t size_of_lock(int file, std::uint64_t first, std::uint64_t count) noexcept {
   auto lock = lock_of(F_WRLCK, first, count);
-  return outcome_of([&] { return ::fcntl(file, F_OFD_GETLK, &lock); }) != done || lock.l_type != F_UNLCK;
+  if (outcome_of([&] { return ::fcntl(file, F_OFD_GETLK, &lock); }) != done) return 1;  // it might be a user's
+  return lock.l_type == F_UNLCK ? 0 : static_cast<std::uint64_t>(lock.l_len);
 }
 
 bool byte_is_locked_alone(int file, std::uint64_t byte) noexcept {
