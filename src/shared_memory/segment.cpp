@@ -444,15 +444,15 @@ Segment::Enlisted Segment::enlist(int file) {
       continue;
     }
     const std::uint64_t generation = (before >> 1U) + 1;
-    // Invalid while it is written; readers compare the state before and after.
-    record.state.store(generation << 1U, std::memory_order_release);
-    std::atomic_thread_fence(std::memory_order_release);
+    // Invalid while it is written; readers compare the state before and after. Each word is released, and acquired by them,
+    // so that who sees one of the new words sees the new state as well.
+    record.state.store(generation << 1U, std::memory_order_relaxed);
     for (std::size_t word = 0; word < record.identity.size(); ++word) {
       std::uint64_t bytes = 0;
       if (word * sizeof bytes < text.size())
         std::memcpy(&bytes, text.data() + word * sizeof bytes,
                     std::min(sizeof bytes, text.size() - word * sizeof bytes));
-      record.identity[word].store(bytes, std::memory_order_relaxed);
+      record.identity[word].store(bytes, std::memory_order_release);
     }
     record.state.store((generation << 1U) | 1U, std::memory_order_release);
     reference_.store(reference_to(index, generation << 1U), std::memory_order_relaxed);
@@ -494,10 +494,9 @@ std::optional<ProcessIdentity> Segment::identity_of(Reference reference) const {
   if (reference_to(index_of(reference), before) != reference) return {};
   std::array<char, sizeof(IdentityText)> text;
   for (std::size_t word = 0; word < record.identity.size(); ++word) {
-    const std::uint64_t bytes = record.identity[word].load(std::memory_order_relaxed);
+    const std::uint64_t bytes = record.identity[word].load(std::memory_order_acquire);
     std::memcpy(text.data() + word * sizeof bytes, &bytes, sizeof bytes);
   }
-  std::atomic_thread_fence(std::memory_order_acquire);  // the words before the state below
   if (record.state.load(std::memory_order_relaxed) >> 1U != before >> 1U) return {};
   return decoded({text.data(), text.size()});
 }
