@@ -429,7 +429,7 @@ Segment::Enlisted Segment::enlist(int file) {
   for (std::size_t index = 0; index < participant_limit; ++index) {
     if (platform::try_lock_bytes(file, index, 1, LockKind::exclusive) != done) {
       // A user's byte, or somebody who is removing the segment, or was a moment ago?
-      full = full && platform::byte_is_locked_alone(file, index);
+      full = full && platform::size_of_lock(file, index, 1) == 1;
       continue;
     }
     Participant& record = participant(index);
@@ -503,7 +503,7 @@ std::optional<ProcessIdentity> Segment::identity_of(Reference reference) const {
 
 bool Segment::is_attached(Reference reference) const {
   if (reference == 0 || index_of(reference) >= participant_limit) return false;
-  return is_mine(reference) || platform::bytes_are_locked(file_.number(), index_of(reference), 1);
+  return is_mine(reference) || platform::size_of_lock(file_.number(), index_of(reference), 1) != 0;
 }
 
 Liveness Segment::liveness_of(Reference reference) const {

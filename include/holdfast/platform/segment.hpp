@@ -52,11 +52,7 @@ struct SegmentFile {
 enum class LockKind { shared, exclusive };
 [[nodiscard]] std::errc try_lock_bytes(int file, std::uint64_t first, std::uint64_t count, LockKind kind) noexcept;
 void unlock_bytes(int file, std::uint64_t first, std::uint64_t count) noexcept;
-/// Somebody else's descriptor has a lock on one of them.
-[[nodiscard]] bool bytes_are_locked(int file, std::uint64_t first, std::uint64_t count) noexcept;
-/// Somebody else's descriptor has a lock on this byte, and on none beside it.
-[[nodiscard]] bool byte_is_locked_alone(int file, std::uint64_t byte) noexcept;
-/// How many bytes such a lock covers; 0: there is none.
+/// How many bytes the lock covers that somebody else's descriptor has on one of them; 0: there is none.
 [[nodiscard]] std::uint64_t size_of_lock(int file, std::uint64_t first, std::uint64_t count) noexcept;
 
 /// Maps the whole file such that the byte at `aligned_offset` has an address that is a multiple of `alignment` (a power of

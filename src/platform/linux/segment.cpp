@@ -143,20 +143,10 @@ void unlock_bytes(int file, std::uint64_t first, std::uint64_t count) noexcept {
   static_cast<void>(outcome_of([&] { return ::fcntl(file, F_OFD_SETLK, &lock); }));
 }
 
-bool bytes_are_locked(int file, std::uint64_t first, std::uint64_t count) noexcept {
-  return size_of_lock(file, first, count) != 0;
-}
-
 std::uint64_t size_of_lock(int file, std::uint64_t first, std::uint64_t count) noexcept {
   auto lock = lock_of(F_WRLCK, first, count);
   if (outcome_of([&] { return ::fcntl(file, F_OFD_GETLK, &lock); }) != done) return 1;  // it might be a user's
   return lock.l_type == F_UNLCK ? 0 : static_cast<std::uint64_t>(lock.l_len);
-}
-
-bool byte_is_locked_alone(int file, std::uint64_t byte) noexcept {
-  auto lock = lock_of(F_WRLCK, byte, 1);  // becomes the lock that is in the way
-  return outcome_of([&] { return ::fcntl(file, F_OFD_GETLK, &lock); }) == done && lock.l_type != F_UNLCK &&
-         lock.l_len == 1;
 }
 
 std::byte* map(int file, std::size_t size, bool for_writing, bool prefault, std::size_t aligned_offset,
