@@ -205,7 +205,7 @@ class Contest {
         throw std::runtime_error{fmt::format("{}: one of {} processes never gets in", mutex_, workers_.size())};
     const auto sections_before = done();
     const auto begin = std::chrono::steady_clock::now();
-    std::this_thread::sleep_for(window);
+    std::this_thread::sleep_for(window);  // the length of a measurement; nothing is waited for
     const auto sections = done() - sections_before;
     const nanoseconds time = std::chrono::steady_clock::now() - begin;
     Turns::reach(page_->phase, ++phase_);
@@ -280,7 +280,7 @@ std::optional<nanoseconds> Experiments::kill_one(const std::string& mutex, Deadl
   waiting.release();
   const auto is_waiting = [&] { return last_is(waiter, {Event::arrived}) && is_asleep(waiting.pid()); };
   if (!wait_until(is_waiting, waiting, 60s)) throw std::runtime_error{mutex + ": the waiter does not wait"};
-  std::this_thread::sleep_for(options_.asleep);
+  std::this_thread::sleep_for(options_.asleep);  // how long it has slept is part of the experiment
   if (!is_waiting()) throw std::runtime_error{mutex + ": the waiter does not sleep"};
   journal.append(owner, Event::doomed);
   victim.kill();

@@ -220,8 +220,8 @@ void Experiments::kill_one(const Subject& subject, std::size_t round, std::uint3
     return !last.empty() && last.front().who == waiter && is_asleep(waiting.front().pid());
   };
   wait_until(is_waiting, waiting.front());
-  std::this_thread::sleep_for(options_.asleep);
-  wait_until(is_waiting, waiting.front());  // one that polls is awake now and then
+  std::this_thread::sleep_for(options_.asleep);  // how long it has slept is part of the experiment
+  wait_until(is_waiting, waiting.front());       // one that polls is awake now and then
   journal.append(owner, Event::doomed);
   victim.kill();
   static_cast<void>(victim.wait_for_exit());  // a naive lock takes an unreaped process for a living one
@@ -260,7 +260,7 @@ void Experiments::waiting(std::size_t round) {
       waiters.push_back(started("wait", {lock, directory_ / "waited_for", file, who}));
     auto owner = started("hold", {lock, directory_ / "waited_for", file, options_.processes, 0});
     harness::ReleaseTogether(waiters);
-    std::this_thread::sleep_for(options_.waiting);
+    std::this_thread::sleep_for(options_.waiting);  // the length of a measurement; nothing is waited for
     owner.release();
     expect_ok({&owner, 1});
     expect_ok(waiters);
