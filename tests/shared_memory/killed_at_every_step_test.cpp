@@ -292,7 +292,8 @@ TEST_F(SegmentSteps, WhoRemovesMayBeKilledAtAnyStep) {
       {"call", "remove", name_}, [&] { leave_orphan("until_removed"); }, [&] { expect_whole_or_nothing(); },
       [&] {
         expect_not_in_use();
-        EXPECT_EQ(SharedMemory::remove(name_), exists()) << "the next one can remove it";
+        const bool there = exists();
+        EXPECT_EQ(SharedMemory::remove(name_), there) << "the next one can remove it";
         EXPECT_FALSE(exists());
         expect_next_creator_succeeds();
       });
