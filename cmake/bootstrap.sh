@@ -78,6 +78,7 @@ need_command pkg-config     pkg-config         pkgconf-pkg-config  pkgconf      
 need_command unshare        util-linux         util-linux-core     util-linux     util-linux-misc     -
 need_command spin           spin               -                   -              -                   spin
 need_library fmt            libfmt-dev         fmt-devel           fmt            fmt-dev             fmt
+need_library xxhash         libxxhash-dev      xxhash-devel        xxhash         xxhash-dev          xxhash
 need_library gtest          libgtest-dev       gtest-devel         gtest          gtest-dev           googletest
 need_library gmock          libgmock-dev       gmock-devel         -              -                   -
 need_library CLI11          libcli11-dev       cli11-devel         cli11          cli11-dev           cli11

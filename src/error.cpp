@@ -36,6 +36,14 @@ class Category final : public std::error_category {
         return "it has no room for another user";
       case errc::deaths_unseen:
         return "the death of this thread would go unnoticed";
+      case errc::schema_mismatch:
+        return "its schema is not the one asked for";
+      case errc::concurrent_use:
+        return "it belongs to another thread";
+      case errc::reclaimed:
+        return "an operator took it from this process";
+      case errc::checksum_mismatch:
+        return "its bytes are not those that were committed";
     }
     return "unknown error " + std::to_string(value);
   }

@@ -37,7 +37,7 @@ struct ForkHandlers {
   }
   static void in_child() noexcept {
     process_wide().name_number = 0;
-    for (ForkAware* one = process_wide().first; one != nullptr; one = one->next_) one->after_fork_in_child();
+    for (ForkAware* one = process_wide().first; one != nullptr; one = one->newer_) one->after_fork_in_child();
     in_parent();
   }
 };
@@ -46,15 +46,15 @@ void ForkAware::join_fork_handlers() {
   static const int handlers = ::pthread_atfork(ForkHandlers::prepare, ForkHandlers::in_parent, ForkHandlers::in_child);
   if (handlers != 0) throw Error{std::error_code{handlers, std::generic_category()}, "register", "fork handlers"};
   const std::lock_guard guard{table()};
-  next_ = process_wide().first;
-  if (next_ != nullptr) next_->previous_ = this;
+  newer_ = process_wide().first;
+  if (newer_ != nullptr) newer_->older_ = this;
   process_wide().first = this;
 }
 
 void ForkAware::leave_fork_handlers() noexcept {
   const std::lock_guard guard{table()};
-  (previous_ != nullptr ? previous_->next_ : process_wide().first) = next_;
-  if (next_ != nullptr) next_->previous_ = previous_;
+  (older_ != nullptr ? older_->newer_ : process_wide().first) = newer_;
+  if (newer_ != nullptr) newer_->older_ = older_;
 }
 
 std::mutex& table() noexcept { return process_wide().table; }

@@ -23,8 +23,8 @@ class ForkAware {
   /// Closes every descriptor whose being open speaks for the parent, and forgets the parent's names on disk.
   /// table() and fork_gate() are held.
   virtual void after_fork_in_child() noexcept = 0;
-  ForkAware* previous_ = nullptr;
-  ForkAware* next_ = nullptr;
+  ForkAware* older_ = nullptr;
+  ForkAware* newer_ = nullptr;
 };
 
 /// Guards the tables of this process, and what threads must not do at once, over a fork as well: short sections, no system call that waits, never together with fork_gate().

@@ -17,15 +17,14 @@ using detail::Use;
 using Is = SegmentFound::Is;
 
 namespace {
-/// Removing takes microseconds. Whoever takes that long was stopped at it.
-constexpr std::chrono::seconds patience_with_removers{1};
-
 std::shared_ptr<const ProcessIdentity> first_user(const SegmentFound& found) {
   const auto users = detail::users_of(found);
   return users.empty() ? nullptr : std::make_shared<const ProcessIdentity>(users.front());
 }
 
-[[noreturn, gnu::cold]] void fail_existing(const SegmentPlace& place, const SegmentFound& found) {
+}  // namespace
+
+[[gnu::cold]] void detail::fail_existing(const SegmentPlace& place, const SegmentFound& found) {
   if (found.is != Is::complete) detail::fail_unusable(place, found);
   const auto user = first_user(found);
   const bool stays = found.header.stays != 0;
@@ -39,6 +38,7 @@ std::shared_ptr<const ProcessIdentity> first_user(const SegmentFound& found) {
               user};
 }
 
+namespace {
 [[noreturn, gnu::cold]] void fail_in_use(const SegmentPlace& place, const SegmentFound& found) {
   const auto user = first_user(found);
   throw Error{
@@ -52,7 +52,9 @@ bool can_be_entered(const SegmentFound& found) {
   return found.is == Is::complete && (found.header.stays != 0 || detail::use_of(found) != Use::none);
 }
 
-std::shared_ptr<Segment> attach_to(const SegmentPlace& place, bool for_writing, Deadline deadline) {
+}  // namespace
+
+Segment::Pointer detail::attach_to(const SegmentPlace& place, bool for_writing, Deadline deadline) {
   for (bool watching = false;; watching = true) {
     // Watched before it is looked at: what changes in between is told. Not at the first look, which mostly finds it: to end
     // a watch takes the kernel milliseconds.
@@ -76,7 +78,6 @@ std::shared_ptr<Segment> attach_to(const SegmentPlace& place, bool for_writing, 
     static_cast<void>(platform::wait_for(changes.number(), -1, changes ? deadline : Deadline{until}));
   }
 }
-}  // namespace
 
 SharedMemory::SharedMemory(std::shared_ptr<Segment> segment) noexcept : segment_{std::move(segment)} {}
 SharedMemory::SharedMemory(SharedMemory&&) noexcept = default;
@@ -86,8 +87,8 @@ SharedMemory::~SharedMemory() = default;
 SharedMemory SharedMemory::create(std::string_view name, std::size_t size, const SegmentOptions& options) {
   const SegmentPlace place{name, "create"};
   SegmentFound instead;
-  auto segment = Segment::create(place, size, options, patience_with_removers, instead);
-  if (!segment) fail_existing(place, instead);
+  auto segment = Segment::create(place, size, options, detail::patience_with_removers, instead);
+  if (!segment) detail::fail_existing(place, instead);
   return SharedMemory{std::move(segment)};
 }
 
@@ -107,11 +108,11 @@ SharedMemory SharedMemory::create_or_attach(std::string_view name, std::size_t s
 }
 
 SharedMemory SharedMemory::attach(std::string_view name, Deadline deadline) {
-  return SharedMemory{attach_to(SegmentPlace{name, "attach"}, true, deadline)};
+  return SharedMemory{detail::attach_to(SegmentPlace{name, "attach"}, true, deadline)};
 }
 
 SharedMemory SharedMemory::attach_read_only(std::string_view name, Deadline deadline) {
-  return SharedMemory{attach_to(SegmentPlace{name, "attach"}, false, deadline)};
+  return SharedMemory{detail::attach_to(SegmentPlace{name, "attach"}, false, deadline)};
 }
 
 SharedMemory SharedMemory::create_anonymous(std::string_view label, std::size_t size, const SegmentOptions& options) {
@@ -122,7 +123,7 @@ SharedMemory SharedMemory::attach(int descriptor) { return SharedMemory{Segment:
 
 bool SharedMemory::remove(std::string_view name) {
   const SegmentPlace place{name, "remove"};
-  const Deadline deadline = patience_with_removers;
+  const Deadline deadline = detail::patience_with_removers;
   for (;;) {
     const SegmentFound found = detail::look(place, true);
     if (found.is == Is::absent) return false;

@@ -16,12 +16,16 @@ enum class errc {
   other_host,   ///< the owner runs under another kernel: whether it lives cannot be found out from here
   broken,       ///< an operator broke this lock while it was held
   version_mismatch,       ///< made by a holdfast whose layout this one does not read
-  layout_mismatch,        ///< its size is not the one asked for
+  layout_mismatch,        ///< its size, slot size, slot count or policy is not the one asked for
+  schema_mismatch,        ///< the application's schema tag differs
   incomplete,             ///< at the deadline its creator, not known to be dead, had not finished making it
   other_pid_namespace,    ///< made in another PID namespace: its owners cannot be judged from here
   in_use,                 ///< a live process, see holder(), has it
   too_many_participants,  ///< every place for a user belongs to a live process
   deaths_unseen,          ///< another library replaced this thread's robust list: its death would go unnoticed
+  concurrent_use,         ///< a producer or consumer that belongs to another thread, or to the parent of this process
+  reclaimed,              ///< an operator took the role, or the hold, from this process
+  checksum_mismatch,      ///< the slot's bytes are not those that were committed
 };
 
 [[nodiscard]] const std::error_category& category() noexcept;       ///< "holdfast", the category of errc.

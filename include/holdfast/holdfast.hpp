@@ -12,4 +12,6 @@
 #include <holdfast/shared_memory.hpp>  // bytes that processes share
 
 #include <holdfast/data_block_mutex.hpp>  // one owner at a time for what is in them
+
+#include <holdfast/data_block.hpp>  // a ring of slots from one producer to many consumers
 // IWYU pragma: end_exports

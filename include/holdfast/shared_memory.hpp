@@ -18,8 +18,9 @@
 
 namespace holdfast {
 namespace detail {
+class Block;
 class Segment;
-}
+}  // namespace detail
 
 /// Who may attach, whatever the umask is: mode 0600, 0660, 0666. Whoever may attach may also destroy what is in it.
 enum class Access { owner, group, everyone };
@@ -137,6 +138,7 @@ class SharedMemory {
 
  private:
   friend class DataBlockMutex;
+  friend class detail::Block;
   explicit SharedMemory(std::shared_ptr<detail::Segment> segment) noexcept;
   void check_range(std::size_t offset, std::size_t size, std::size_t alignment) const;
   std::shared_ptr<detail::Segment> segment_;

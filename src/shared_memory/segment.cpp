@@ -311,7 +311,7 @@ Segment::Pointer Segment::open_already(const platform::SegmentFile& facts, bool 
 }
 
 Segment::Pointer Segment::create(const SegmentPlace& place, std::size_t size, const SegmentOptions& options,
-                                 Deadline deadline, SegmentFound& instead) {
+                                 Deadline deadline, SegmentFound& instead, const Fill& fill) {
   check_options(place.path(), size, options);
   Pointer mine;
   for (;;) {
@@ -328,6 +328,7 @@ Segment::Pointer Segment::create(const SegmentPlace& place, std::size_t size, co
       auto made = platform::make_nameless(place.folder());
       if (made.why != done) fail(place, made.why, {}, "/dev/shm has to be a tmpfs that this user may write to");
       mine = make(&place, place.name(), std::move(made.descriptor), size, options);
+      if (fill) fill({mine->data(), mine->size()});
     }
     const auto why = platform::give_name(mine->file_.number(), place.folder(), place.file());
     if (why == done) break;
@@ -504,6 +505,18 @@ std::optional<ProcessIdentity> Segment::identity_of(Reference reference) const {
 bool Segment::is_attached(Reference reference) const {
   if (reference == 0 || index_of(reference) >= participant_limit) return false;
   return is_mine(reference) || platform::size_of_lock(file_.number(), index_of(reference), 1) != 0;
+}
+
+bool Segment::is_gone(Reference reference) const {
+  if (is_mine(reference)) return false;
+  if (reference == 0 || index_of(reference) >= participant_limit) return true;
+  const std::uint64_t state = participant(index_of(reference)).state.load(std::memory_order_acquire);
+  // Another generation: a record is taken over from the dead only. Invalid: its process has detached.
+  if (reference_to(index_of(reference), state) != reference || (state & 1U) == 0) return true;
+  const auto identity = identity_of(reference);
+  const auto liveness = identity ? identity->liveness() : Liveness::unknown;
+  // Even with its byte locked: by a forked child that has not used the segment.
+  return liveness == Liveness::dead || (liveness == Liveness::unknown && !is_attached(reference));
 }
 
 Liveness Segment::liveness_of(Reference reference) const {

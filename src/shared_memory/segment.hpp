@@ -7,8 +7,10 @@
 #pragma once
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,13 +62,16 @@ void wait_for_remover(const SegmentPlace& place, Deadline deadline);
 /// True: it had no live user, and the name is free now. False: it has, or it has changed meanwhile.
 [[nodiscard]] bool take_away(const SegmentPlace& place, const SegmentFound& found);
 [[noreturn]] void fail_unusable(const SegmentPlace& place, const SegmentFound& found);
+[[noreturn]] void fail_existing(const SegmentPlace& place, const SegmentFound& found);
 
 class Segment final : ForkAware {
  public:
   using Pointer = std::shared_ptr<Segment>;
+  /// Writes what has to be there before anybody else can see it.
+  using Fill = std::function<void(std::span<std::byte> data)>;
   /// Null: something is there that may not be replaced; `instead` tells what.
   [[nodiscard]] static Pointer create(const SegmentPlace& place, std::size_t size, const SegmentOptions& options,
-                                      Deadline deadline, SegmentFound& instead);
+                                      Deadline deadline, SegmentFound& instead, const Fill& fill = {});
   /// Null: it has been removed meanwhile, or is about to be: look again.
   [[nodiscard]] static Pointer enter(const SegmentPlace& place, SegmentFound&& found, bool for_writing,
                                      Deadline deadline);
@@ -97,6 +102,8 @@ class Segment final : ForkAware {
   [[nodiscard]] Liveness liveness_of(Reference reference) const;
   /// The kernel's proof that it lives and is attached still.
   [[nodiscard]] bool is_attached(Reference reference) const;
+  /// Proof that its process is dead, or has detached. Unknown is not gone.
+  [[nodiscard]] bool is_gone(Reference reference) const;
 
   /// Calls function(SharedMutex&, offset) for each that is listed, until it returns true. True if one did.
   template <class Function>
@@ -144,4 +151,9 @@ class Segment final : ForkAware {
   bool writable_ = false, named_ = false, stays_ = false;
   std::atomic<Reference> reference_{0};
 };
+
+/// Waits until somebody has created it; throws as SharedMemory::attach().
+[[nodiscard]] Segment::Pointer attach_to(const SegmentPlace& place, bool for_writing, Deadline deadline);
+/// Removing takes microseconds. Whoever takes that long was stopped at it.
+constexpr std::chrono::seconds patience_with_removers{1};
 }  // namespace holdfast::detail

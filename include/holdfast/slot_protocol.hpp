@@ -1,0 +1,405 @@
+// slot_protocol.hpp - the words that producer and consumers of a DataBlock share, and the paths that every message takes.
+// Layer 5: pure atomics; no system call, no allocation, nothing that waits. No public interface: it may change any time.
+// States, steps (P1, J2 ...), invariants (I1 ...) and edges (E-commit, B-join ...): docs/slot-protocol.md.
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <stop_token>
+#include <type_traits>
+
+#include <holdfast/deadline.hpp>
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HOLDFAST_DETAIL_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define HOLDFAST_DETAIL_TSAN 1
+#endif
+
+namespace holdfast {
+/// How an attempt to get a slot ended.
+enum class AcquireStatus {
+  ok,
+  timed_out,  ///< at the deadline there was none
+  stopped,    ///< by the stop token
+  full,       ///< the ring is full, and its creator chose OnFull::refuse
+  removed,    ///< nothing left to read, no producer, and the name is gone: attach again, if somebody creates it again
+};
+
+namespace detail {
+constexpr std::uint64_t no_sequence = ~std::uint64_t{0};
+constexpr std::size_t entry_limit = 64;
+constexpr std::size_t group_limit = 8;
+constexpr std::size_t label_limit = 63;        // bytes of a consumer's label, of a group's name, of a schema's name
+constexpr std::size_t payload_alignment = 32;  // of the first byte of each payload, at least
+
+// ---- words ---------------------------------------------------------------------------------------------------------
+
+/// `role`: whose head counts.
+namespace role {
+constexpr std::uint64_t vacant = 1;     // its producer has left it
+constexpr std::uint64_t unsettled = 2;  // its producer has not found out yet where the one that it broke has ended
+constexpr std::uint64_t make(std::uint64_t epoch, std::size_t index, std::uint64_t flags = 0) noexcept {
+  return (epoch << 16U) | (std::uint64_t{index} << 8U) | flags;
+}
+constexpr std::uint64_t epoch(std::uint64_t word) noexcept { return word >> 16U; }
+constexpr std::size_t index(std::uint64_t word) noexcept { return (word >> 8U) & (entry_limit - 1); }
+constexpr bool is_vacant(std::uint64_t word) noexcept { return (word & vacant) != 0; }
+constexpr bool is_unsettled(std::uint64_t word) noexcept { return (word & unsettled) != 0; }
+}  // namespace role
+
+enum class EntryState : std::uint8_t { free, joining, active, left, dead, broken };
+enum class EntryKind : std::uint8_t { none, producer, sequential, overwritten, latest, member };
+
+/// `state` of an entry: generation:24 reference:32 kind:4 state:4.
+namespace entry_state {
+constexpr std::uint64_t make(std::uint64_t generation, std::uint32_t reference, EntryKind kind,
+                             EntryState state) noexcept {
+  return (generation << 40U) | (std::uint64_t{reference} << 8U) | (static_cast<std::uint64_t>(kind) << 4U) |
+         static_cast<std::uint64_t>(state);
+}
+constexpr std::uint64_t generation(std::uint64_t word) noexcept { return word >> 40U; }
+constexpr std::uint32_t reference(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word >> 8U); }
+constexpr EntryKind kind(std::uint64_t word) noexcept { return static_cast<EntryKind>((word >> 4U) & 0xfU); }
+constexpr EntryState state(std::uint64_t word) noexcept { return static_cast<EntryState>(word & 0xfU); }
+constexpr std::uint64_t with(std::uint64_t word, EntryState state) noexcept {
+  return (word & ~std::uint64_t{0xf}) | static_cast<std::uint64_t>(state);
+}
+}  // namespace entry_state
+
+/// `seal` of a producer's entry = generation:16 head:48, so that who comes late does not seal the next tenant. Nothing is
+/// sealed while the lower part is all ones.
+namespace seal_word {
+constexpr std::uint64_t mask = (std::uint64_t{1} << 48U) - 1;
+constexpr std::uint64_t make(std::uint64_t generation, std::uint64_t head) noexcept {
+  return (generation << 48U) | (head & mask);
+}
+constexpr std::uint64_t open(std::uint64_t generation) noexcept { return make(generation, mask); }
+/// The head that was sealed, which is not beyond this one; none: nothing is sealed.
+constexpr std::uint64_t head(std::uint64_t word, std::uint64_t not_beyond) noexcept {
+  return (word & mask) == mask ? no_sequence : not_beyond - ((not_beyond - word) & mask);
+}
+}  // namespace seal_word
+
+enum class MemberState : std::uint8_t { idle, intent, taken, again };
+
+/// `member` of an entry: seq:52 count:8 parity:1 state:3.
+namespace member_word {
+constexpr std::uint64_t make(std::uint64_t first, std::uint64_t count, bool parity, MemberState state) noexcept {
+  return (first << 12U) | (count << 4U) | (std::uint64_t{parity} << 3U) | static_cast<std::uint64_t>(state);
+}
+constexpr std::uint64_t first(std::uint64_t word) noexcept { return word >> 12U; }
+constexpr std::uint64_t count(std::uint64_t word) noexcept { return (word >> 4U) & 0xffU; }
+constexpr bool parity(std::uint64_t word) noexcept { return ((word >> 3U) & 1U) != 0; }
+constexpr MemberState state(std::uint64_t word) noexcept { return static_cast<MemberState>(word & 7U); }
+constexpr std::uint64_t with(std::uint64_t word, MemberState state) noexcept {
+  return (word & ~std::uint64_t{7}) | static_cast<std::uint64_t>(state);
+}
+constexpr std::uint64_t idle(bool parity) noexcept { return make(0, 0, parity, MemberState::idle); }
+constexpr std::uint64_t count_limit = 255;
+}  // namespace member_word
+
+/// `word` of a group: next:56 winner:8.
+namespace group_word {
+constexpr std::uint64_t make(std::uint64_t next, std::size_t winner) noexcept { return (next << 8U) | winner; }
+constexpr std::uint64_t next(std::uint64_t word) noexcept { return word >> 8U; }
+constexpr std::size_t winner(std::uint64_t word) noexcept { return word & (entry_limit - 1); }
+}  // namespace group_word
+
+// ---- what stands in the segment --------------------------------------------------------------------------------------
+
+/// In front of each payload. Atomic, because tools look at it at any time.
+struct SlotHeader {
+  std::atomic<std::uint64_t> label;  // sequence + 1; 0: being written, or never written
+  std::atomic<std::uint32_t> epoch;  // the lower half of its producer's
+  std::atomic<std::uint32_t> length;
+  std::atomic<std::uint64_t> voids;  // how many sequence numbers below this one were spent without data
+  std::atomic<std::uint64_t> time;   // nanoseconds of the monotonic clock; 0 without time stamps
+};
+struct ChecksummedSlotHeader : SlotHeader {
+  std::atomic<std::uint64_t> checksum;
+};
+static_assert(sizeof(SlotHeader) == 32 && std::atomic<std::uint64_t>::is_always_lock_free);
+
+/// Of a consumer: valid once `cursor` has reached `position` (I6).
+struct BooksRecord {
+  std::atomic<std::uint64_t> position, skipped, voids;
+};
+/// Of a producer: valid once `head` has reached `position` (I6).
+struct TotalsRecord {
+  std::atomic<std::uint64_t> position, bytes, voids;
+};
+/// Of a member in one group: the one with the parity of its word is valid.
+struct MemberCounts {
+  std::atomic<std::uint64_t> skipped, voids, redelivered;
+};
+
+using Label = std::array<std::atomic<std::uint64_t>, (label_limit + 1) / sizeof(std::uint64_t)>;
+
+struct alignas(128) Entry {
+  std::atomic<std::uint64_t> state, cursor, hold, member;
+  alignas(64) std::atomic<std::uint64_t> head;  // polled by all consumers: nothing else in its line
+  alignas(64) std::atomic<std::uint64_t> claim;
+  std::atomic<std::uint64_t> base, previous, seal, broken_claim;
+  alignas(64) std::array<BooksRecord, 2> books;
+  alignas(64) std::array<TotalsRecord, 2> totals;
+  // For tools: written while joining, and when a wait or a life ends.
+  alignas(64) std::atomic<std::uint64_t> waits;
+  std::atomic<std::uint64_t> refused, reclaims, start, start_voids, end, end_voids, group;
+  alignas(64) Label label;
+};
+static_assert(sizeof(Entry) == 512);
+
+struct alignas(128) Group {
+  std::atomic<std::uint64_t> word, orphans, adopter;
+  alignas(64) std::atomic<std::uint64_t> start;
+  std::atomic<std::uint64_t> start_voids, end, end_voids;
+  alignas(64) Label name;
+  std::array<std::array<MemberCounts, 2>, entry_limit> counts;
+};
+
+struct Shared {
+  alignas(128) std::atomic<std::uint64_t> role;
+  std::atomic<std::uint64_t> joins, used;
+  alignas(128) std::atomic<std::uint64_t> readers_waiting;  // `rd_wait`: a bit per entry
+  std::atomic<std::uint32_t> reader_event;                  // `rd_event`
+  alignas(128) std::atomic<std::uint64_t> writer_target;    // `wr_target`: whoever gets there wakes; none
+  std::atomic<std::uint32_t> writer_event;                  // `wr_event`
+  alignas(128) std::atomic<std::uint64_t> pivot;            // see full_barrier
+  std::array<Group, group_limit> groups;
+  std::array<Entry, entry_limit> entries;
+};
+static_assert(std::is_standard_layout_v<Shared>);
+
+/// Orders a store before a load, against a thread that calls it between its store and its load. ThreadSanitizer does not
+/// model fences; two operations on one word order the same, and it does model them.
+inline void full_barrier([[maybe_unused]] Shared& shared) noexcept {
+#if defined(HOLDFAST_DETAIL_TSAN)
+  shared.pivot.fetch_add(0, std::memory_order_acq_rel);
+#else
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+}
+/// The frequent side. Without fences the rare side makes up for it: heavy_barrier(), in src/data_block.
+inline void light_barrier(Shared& shared, bool fences) noexcept {
+  if (fences)
+    full_barrier(shared);
+  else
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+/// Hints. What a slot costs is the transfer of its lines from the other side's cache: begun early, several are under way at
+/// once, which doubles the rate of small messages. The first one asks for a line to be written to, which GCC's built-in does not
+/// do on x86-64 without -mprfchw.
+inline void prefetch_to_write(const void* line) noexcept {
+#if defined(__x86_64__)
+  asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(line)));
+#else
+  __builtin_prefetch(line, 1);
+#endif
+}
+inline void prefetch_to_read(const void* line) noexcept { __builtin_prefetch(line); }
+
+/// Its address is the thread's.
+inline constinit thread_local char this_threads_address = 0;
+
+/// How long an acquiring call may wait.
+struct Patience {
+  const std::stop_token* stop;  // or null
+  Deadline deadline;
+};
+
+/// The slots, as one process sees them.
+struct Ring {
+  std::byte* first = nullptr;
+  std::uint64_t mask = 0;     // slot count - 1
+  std::uint64_t stride = 0;   // bytes
+  std::uint32_t payload = 0;  // offset in a slot
+  std::uint32_t size = 0;     // bytes of a payload
+  std::uint64_t ahead = 1;    // how many slots ahead lines are fetched: in a small ring only the next one
+  [[nodiscard]] std::uint64_t count() const noexcept { return mask + 1; }
+  [[nodiscard]] SlotHeader& header(std::uint64_t sequence) const noexcept {
+    return *reinterpret_cast<SlotHeader*>(first + (sequence & mask) * stride);
+  }
+  [[nodiscard]] std::byte* payload_of(SlotHeader& header) const noexcept {
+    return reinterpret_cast<std::byte*>(&header) + payload;
+  }
+};
+
+// ---- the paths of every message ----------------------------------------------------------------------------------------
+
+/// What a producer does per message. One thread at a time; the cold rest: src/data_block/writer.cpp.
+class SlotWriter {
+ public:
+  SlotWriter(const SlotWriter&) = delete;
+  SlotWriter& operator=(const SlotWriter&) = delete;
+
+  /// Null: there is something to be looked after first, by acquire_slowly().
+  [[nodiscard]] std::byte* try_acquire() noexcept {
+    // relaxed: equal or not. That a broken producer writes nowhere else is P3's business.
+    if (next_ >= room_until_ || thread_ != &this_threads_address || held_ ||
+        shared_->role.load(std::memory_order_relaxed) != role_)
+      return nullptr;
+    return begin();
+  }
+  [[gnu::cold]] AcquireStatus acquire_slowly(const Patience& patience);  ///< ok: slot() is there.
+
+  [[nodiscard]] std::byte* slot() const noexcept { return ring_.payload_of(*current_); }
+  [[nodiscard]] std::size_t slot_size() const noexcept { return ring_.size; }
+  [[nodiscard]] std::uint64_t sequence() const noexcept { return next_; }
+
+  void commit(std::size_t bytes) {
+    if (bytes > ring_.size || thread_ != &this_threads_address) fail_commit(bytes);
+    SlotHeader& header = *current_;
+    // P7. relaxed: E-commit below publishes them.
+    header.epoch.store(static_cast<std::uint32_t>(role::epoch(role_)), std::memory_order_relaxed);
+    header.length.store(static_cast<std::uint32_t>(bytes), std::memory_order_relaxed);
+    header.voids.store(voids_, std::memory_order_relaxed);
+    if (stamps_) stamp(header, bytes);
+    std::atomic_signal_fence(std::memory_order_release);  // the label after all of it, for who finds this process dead
+    header.label.store(next_ + 1, std::memory_order_relaxed);
+    ++next_;
+    bytes_ += bytes;
+    // P8. release: after the head stored before, so that who sees one of these words does not take the record for the one
+    // that was valid then (E-books).
+    TotalsRecord& record = entry_->totals[totals_turn_ ^= 1U];
+    record.position.store(next_, std::memory_order_release);
+    record.bytes.store(bytes_, std::memory_order_release);
+    record.voids.store(voids_, std::memory_order_release);
+    entry_->head.store(next_, std::memory_order_release);  // P9, E-commit
+    held_ = false;
+    light_barrier(*shared_, fences_);  // B-park-reader
+    // P10. relaxed: the barrier has ordered it; whoever is woken reads head itself.
+    if (shared_->readers_waiting.load(std::memory_order_relaxed) != 0) wake_readers();
+    if (shared_->role.load(std::memory_order_relaxed) != role_) fail_reclaimed();
+    const auto* const later = reinterpret_cast<const std::byte*>(&ring_.header(next_ + ring_.ahead));
+    prefetch_to_write(later);
+    if (ring_.stride > 64) prefetch_to_write(later + 64);
+  }
+  /// The slot is abandoned; the next one has the same number. The claim stays (I2).
+  void drop() noexcept { held_ = false; }
+  [[nodiscard]] bool is_abandoned() const noexcept { return abandoned_; }  ///< Only the handle keeps it.
+
+ protected:
+  SlotWriter() = default;
+  ~SlotWriter() = default;
+  [[nodiscard]] std::byte* begin() noexcept {
+    current_ = &ring_.header(next_);
+    current_->label.store(0, std::memory_order_relaxed);  // P5. relaxed: only a successor judges it, after a death
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // before the payload's bytes
+    held_ = true;
+    return slot();
+  }
+  [[gnu::cold]] void wake_readers() noexcept;
+  [[gnu::cold]] void stamp(SlotHeader& header, std::size_t bytes) noexcept;
+  [[noreturn, gnu::cold]] void fail_commit(std::size_t bytes) const;
+  [[noreturn, gnu::cold]] void fail_reclaimed() const;
+
+  std::uint64_t next_ = 0;        // the sequence number that is written next
+  std::uint64_t room_until_ = 0;  // below it nothing has to be looked at
+  const void* thread_ = nullptr;  // the thread it serves; null: none yet
+  Shared* shared_ = nullptr;
+  std::uint64_t role_ = 0;  // as it is while this is the producer
+  Entry* entry_ = nullptr;
+  Ring ring_;
+  SlotHeader* current_ = nullptr;
+  std::uint64_t voids_ = 0, bytes_ = 0;
+  unsigned totals_turn_ = 0;
+  bool held_ = false;
+  bool abandoned_ = false;
+  bool fences_ = true;   // the block's barrier mode
+  bool stamps_ = false;  // time stamp or checksum
+};
+
+/// What a consumer does per message. One thread at a time; the cold rest: src/data_block/reader.cpp.
+class SlotReader {
+ public:
+  SlotReader(const SlotReader&) = delete;
+  SlotReader& operator=(const SlotReader&) = delete;
+
+  /// False: there is something to be looked after first, by acquire_slowly().
+  [[nodiscard]] bool try_acquire() noexcept {
+    if (thread_ != &this_threads_address || held_ != 0) return false;
+    if (position_ >= readable_until_) {
+      if (!cursor_holds_) return false;
+      const auto head = head_->load(std::memory_order_acquire);  // E-commit
+      // I4: that head counted when it was read. acquire: what follows is not read before.
+      if (head <= position_ || shared_->role.load(std::memory_order_acquire) != role_) return false;
+      readable_until_ = head;
+    }
+    SlotHeader& header = ring_.header(position_);
+    // relaxed: written before the head that was acquired.
+    if (header.label.load(std::memory_order_relaxed) != position_ + 1 ||
+        header.epoch.load(std::memory_order_relaxed) != epoch_)
+      return false;
+    if (position_ + ring_.ahead < readable_until_) {  // not one that is being written
+      const auto* const later = reinterpret_cast<const std::byte*>(&ring_.header(position_ + ring_.ahead));
+      prefetch_to_read(later);
+      if (ring_.stride > 64) prefetch_to_read(later + 64);
+    }
+    current_ = &header;
+    gap_count_ = 0;
+    held_ = 1;
+    return true;
+  }
+  [[gnu::cold]] AcquireStatus acquire_slowly(const Patience& patience,
+                                             std::size_t at_most);  ///< ok: current() is there.
+
+  [[nodiscard]] SlotHeader& current() const noexcept { return *current_; }
+  [[nodiscard]] const Ring& ring() const noexcept { return ring_; }
+  [[nodiscard]] std::uint64_t sequence() const noexcept { return position_; }  ///< Of the first slot held.
+  [[nodiscard]] std::uint64_t held() const noexcept { return held_; }          ///< How many sequence numbers.
+  [[nodiscard]] std::uint64_t gap_first() const noexcept { return gap_first_; }
+  [[nodiscard]] std::uint64_t gap_count() const noexcept { return gap_count_; }
+  [[nodiscard]] bool redelivered() const noexcept { return redelivered_; }
+  [[nodiscard]] bool has_data(std::uint64_t sequence) const noexcept;      ///< Of one that is held: no void.
+  [[nodiscard]] bool verify(std::uint64_t sequence) const noexcept;        ///< Its checksum.
+  [[nodiscard]] bool is_abandoned() const noexcept { return abandoned_; }  ///< Only the handle keeps it.
+
+  /// False: an operator broke the hold.
+  bool release() noexcept {
+    if (!cursor_releases_) return release_slowly();
+    position_ += held_;
+    held_ = 0;
+    entry_->cursor.store(position_, std::memory_order_release);  // E-release, E-books
+    light_barrier(*shared_, fences_);                            // B-park-writer
+    // relaxed: the barrier has ordered it; the producer reads the cursors itself.
+    if (position_ >= shared_->writer_target.load(std::memory_order_relaxed)) wake_writer();
+    return entry_->state.load(std::memory_order_relaxed) == state_;
+  }
+
+ protected:
+  SlotReader() = default;
+  ~SlotReader() = default;
+  [[gnu::cold]] void wake_writer() noexcept;
+  [[gnu::cold]] bool release_slowly() noexcept;
+
+  std::uint64_t position_ = 0;        // the next to read, or the first that is held
+  std::uint64_t readable_until_ = 0;  // below it: committed, and protected by cursor or hold
+  const void* thread_ = nullptr;      // the thread it serves; null: none yet
+  std::uint64_t held_ = 0;
+  Ring ring_;
+  const std::atomic<std::uint64_t>* head_ = nullptr;  // of the entry in role
+  Shared* shared_ = nullptr;
+  std::uint64_t role_ = 0;  // as last seen
+  SlotHeader* current_ = nullptr;
+  std::uint64_t gap_first_ = 0, gap_count_ = 0;
+  Entry* entry_ = nullptr;
+  std::uint64_t state_ = 0;  // of the own entry, while nobody has broken it
+  std::uint32_t epoch_ = 0;  // the lower half of the role's
+  bool fences_ = true;
+  bool cursor_holds_ = false;     // sequential, wait or refuse: what the cursor has not passed is protected
+  bool cursor_releases_ = false;  // sequential: to move the cursor on is to release
+  bool redelivered_ = false;
+  bool abandoned_ = false;
+};
+
+/// Ends one whose handle has gone last.
+void end(SlotWriter& writer) noexcept;
+void end(SlotReader& reader) noexcept;
+}  // namespace detail
+}  // namespace holdfast

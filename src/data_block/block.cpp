@@ -1,0 +1,495 @@
+#include "data_block/block.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <thread>
+#include <utility>
+
+#include <holdfast/platform/futex.hpp>
+
+namespace holdfast::detail {
+namespace {
+constexpr std::size_t slot_count_limit = std::size_t{1} << 32U;
+/// So many places are used before one that has history is given to somebody else.
+constexpr std::size_t kept_places = 16;
+
+constexpr std::uint64_t rounded_up(std::uint64_t size, std::uint64_t to) noexcept { return (size + to - 1) / to * to; }
+
+[[noreturn, gnu::cold]] void refuse(std::string_view name, const std::string& reason, std::string_view remedy = {}) {
+  throw Error{std::make_error_code(std::errc::invalid_argument), "create the block", name, reason, remedy};
+}
+
+void check_text(std::string_view name, std::string_view operation, std::string_view text, std::string_view what) {
+  if (text.size() <= label_limit && text.find('\0') == text.npos) return;
+  throw Error{std::make_error_code(std::errc::invalid_argument), operation, name,
+              std::string{what}.append(" has to be a text of up to 63 bytes")};
+}
+
+BlockHeader header_for(std::string_view name, const DataBlockOptions& options) {
+  if (options.slot_size == 0) refuse(name, "its slots would have 0 bytes", "set slot_size");
+  if (options.slot_size > std::numeric_limits<std::uint32_t>::max())
+    refuse(name, "a slot can have up to 4294967295 bytes");
+  if (options.slot_count < 2 || options.slot_count > slot_count_limit)
+    refuse(name, "a ring has at least 2 slots, and at most 2^32");
+  if (options.on_full > OnFull::refuse || options.checksum > Checksum::every_read)
+    refuse(name, "on_full or checksum has a value that is none of the named ones");
+  check_text(name, "create the block", options.schema.name, "the schema's name");
+  BlockHeader header{};
+  header.magic = block_magic;
+  header.version = block_version;
+  header.header_size = sizeof header;
+  header.slot_size = options.slot_size;
+  header.slot_count = std::bit_ceil(options.slot_count);
+  header.zone_size = options.zone_size;
+  header.on_full = static_cast<std::uint32_t>(options.on_full);
+  header.checksum = static_cast<std::uint32_t>(options.checksum);
+  header.time_stamps = options.time_stamps ? 1 : 0;
+#if defined(HOLDFAST_DETAIL_TSAN)
+  header.fences = 1;  // ThreadSanitizer does not see the other kind
+#else
+  header.fences = platform::join_barriers() ? 0 : 1;
+#endif
+  header.schema_layout = options.schema.layout;
+  header.schema_version = options.schema.version;
+  options.schema.name.copy(header.schema_name.data(), label_limit);
+  const auto geometry =
+      geometry_of(header.slot_size, header.slot_count, header.zone_size, options.checksum != Checksum::none);
+  if (!geometry) refuse(name, "no block can be that large");
+  header.block_size = geometry->size;
+  return header;
+}
+
+/// Everything that is not zero in a new block.
+void fill(std::span<std::byte> data, const BlockHeader& header) {
+  std::memcpy(data.data(), &header, sizeof header);
+  auto& shared = *reinterpret_cast<Shared*>(data.data() + page);
+  // The last entry stands for the producer that there has never been: nothing committed, vacant.
+  const std::size_t nobody = entry_limit - 1;
+  shared.role.store(role::make(0, nobody, role::vacant), std::memory_order_relaxed);
+  shared.writer_target.store(no_sequence, std::memory_order_relaxed);
+  for (Entry& entry : shared.entries) {
+    entry.hold.store(no_sequence, std::memory_order_relaxed);
+    entry.seal.store(seal_word::open(0), std::memory_order_relaxed);
+    entry.end.store(no_sequence, std::memory_order_relaxed);
+    entry.start.store(no_sequence, std::memory_order_relaxed);
+  }
+  for (Group& group : shared.groups) group.end.store(no_sequence, std::memory_order_relaxed);
+}
+
+[[noreturn, gnu::cold]] void fail_layout(const Block& block, const std::string& what) {
+  throw Error{errc::layout_mismatch, "create or attach to the block", block.path(), what,
+              "attach to it as it is, or end its users"};
+}
+}  // namespace
+
+std::optional<Geometry> geometry_of(std::uint64_t slot_size, std::uint64_t slot_count, std::uint64_t zone_size,
+                                    bool checksums) noexcept {
+  constexpr std::uint64_t limit = std::uint64_t{1} << 46U;  // far below what would overflow, far above any memory
+  if (zone_size > limit || slot_size > limit || slot_count > slot_count_limit) return {};
+  Geometry result{};
+  result.shared = page;
+  result.zone_mutex = rounded_up(result.shared + sizeof(Shared), DataBlockMutex::alignment);
+  result.zone = result.zone_mutex + DataBlockMutex::footprint;
+  result.slots = rounded_up(result.zone + zone_size, page);
+  result.payload = checksums || slot_size >= page ? 64 : sizeof(SlotHeader);
+  result.stride = rounded_up(result.payload + slot_size, 64);
+  if (result.stride > limit / slot_count) return {};
+  result.size = result.slots + result.stride * slot_count;
+  return result;
+}
+
+std::string text_in(const Label& label) {
+  std::array<char, sizeof(Label)> text{};
+  for (std::size_t i = 0; i < label.size(); ++i) {
+    const std::uint64_t word = label[i].load(std::memory_order_relaxed);
+    std::memcpy(text.data() + i * sizeof word, &word, sizeof word);
+  }
+  return {text.data(), std::find(text.begin(), text.end(), '\0')};
+}
+
+void write_text(Label& label, const std::string& text) noexcept {
+  std::array<char, sizeof(Label)> padded{};
+  text.copy(padded.data(), label_limit);
+  for (std::size_t i = 0; i < label.size(); ++i) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, padded.data() + i * sizeof word, sizeof word);
+    label[i].store(word, std::memory_order_relaxed);
+  }
+}
+
+// ---- creating, attaching -------------------------------------------------------------------------------------------
+
+Block::Pointer Block::create(std::string_view name, const DataBlockOptions& options) {
+  const BlockHeader header = header_for(name, options);
+  const SegmentPlace place{name, "create"};
+  SegmentFound instead;
+  auto segment = Segment::create(place, header.block_size, options.segment, patience_with_removers, instead,
+                                 [&](auto data) { fill(data, header); });
+  if (!segment) fail_existing(place, instead);
+  return std::make_shared<Block>(std::move(segment), std::string{name}, place.operation());
+}
+
+Block::Pointer Block::create_or_attach(std::string_view name, const DataBlockOptions& options, Deadline deadline) {
+  const BlockHeader header = header_for(name, options);
+  const SegmentPlace place{name, "create or attach to"};
+  for (;;) {
+    SegmentFound there;
+    auto segment = Segment::create(place, header.block_size, options.segment, deadline, there,
+                                   [&](auto data) { fill(data, header); });
+    const bool created = segment != nullptr;
+    if (!created) {
+      if (there.is != SegmentFound::Is::complete) fail_unusable(place, there);
+      segment = Segment::enter(place, std::move(there), true, deadline);
+      if (!segment) continue;
+    }
+    auto block = std::make_shared<Block>(std::move(segment), std::string{name}, place.operation());
+    if (created) return block;
+    const BlockHeader& found = block->header();
+    const auto compare = [&](std::uint64_t has, std::uint64_t wanted, std::string_view what) {
+      if (has != wanted)
+        fail_layout(
+            *block,
+            std::string{what}.append(" is ").append(std::to_string(has)).append(", ").append(std::to_string(wanted)) +
+                " was asked for");
+    };
+    compare(found.slot_size, header.slot_size, "its slot size");
+    compare(found.slot_count, header.slot_count, "its slot count");
+    compare(found.zone_size, header.zone_size, "the size of its zone");
+    compare(found.time_stamps, header.time_stamps, "its choice of time stamps");
+    compare(found.checksum, header.checksum, "its choice of checksums");
+    if (found.on_full != header.on_full)
+      fail_layout(*block, std::string{"when it is full it is to "}
+                              .append(to_string(block->on_full()))
+                              .append(", ")
+                              .append(to_string(options.on_full))
+                              .append(" was asked for"));
+    block->check_schema(options.schema);
+    return block;
+  }
+}
+
+Block::Pointer Block::attach(std::string_view name, bool for_writing, Deadline deadline) {
+  const SegmentPlace place{name, "attach to"};
+  return std::make_shared<Block>(attach_to(place, for_writing, deadline), std::string{name}, place.operation());
+}
+
+Block::Block(Segment::Pointer segment, std::string name, std::string_view operation)
+    : segment_{std::move(segment)}, name_{std::move(name)} {
+  const auto fail = [&](std::error_code why, std::string_view reason, std::string_view remedy) {
+    throw Error{why, operation, path(), reason, remedy};
+  };
+  if (segment_->size() < page) fail(errc::foreign, "it is a segment, but no block", "choose another name");
+  std::memcpy(&header_, segment_->data(), sizeof header_);
+  if (header_.magic != block_magic) fail(errc::foreign, "it is a segment, but no block", "choose another name");
+  if (header_.version != block_version || header_.header_size != sizeof header_)
+    fail(errc::version_mismatch, "it was made by another version of holdfast", "end its users, then remove it");
+  const auto geometry = geometry_of(header_.slot_size, header_.slot_count, header_.zone_size, header_.checksum != 0);
+  const bool sound =
+      geometry && header_.slot_size != 0 && header_.slot_size <= std::numeric_limits<std::uint32_t>::max() &&
+      header_.slot_count >= 2 && std::has_single_bit(header_.slot_count) && geometry->size == header_.block_size &&
+      geometry->size == segment_->size() && header_.on_full <= static_cast<std::uint32_t>(OnFull::refuse) &&
+      header_.checksum <= static_cast<std::uint32_t>(Checksum::every_read) && header_.time_stamps <= 1 &&
+      header_.fences <= 1 && header_.schema_name.back() == '\0';
+  if (!sound) fail(errc::corrupt, "its header contradicts itself", "end its users, then remove it");
+  if (!fences() && !segment_->read_only() && !platform::join_barriers())
+    fail(std::make_error_code(std::errc::function_not_supported),
+         "its users order their steps by membarrier, which this process may not call",
+         "permit membarrier in the system call filter, or create the block where it is not permitted either");
+  std::byte* const data = segment_->data();
+  shared_ = reinterpret_cast<Shared*>(data + geometry->shared);
+  zone_mutex_offset_ = geometry->zone_mutex;
+  zone_ = {data + geometry->zone, header_.zone_size};
+  ring_.first = data + geometry->slots;
+  ring_.mask = header_.slot_count - 1;
+  ring_.stride = geometry->stride;
+  ring_.payload = static_cast<std::uint32_t>(geometry->payload);
+  ring_.size = static_cast<std::uint32_t>(header_.slot_size);
+  ring_.ahead = header_.slot_count >= 32 ? 4 : 1;
+  batch_ = std::max<std::uint64_t>(1, header_.slot_count / 8);
+  platform::leave_out_of_core_dumps(ring_.first, ring_.stride * ring_.count());
+}
+
+DataBlockOptions Block::options() const {
+  DataBlockOptions options;
+  options.slot_size = header_.slot_size;
+  options.slot_count = header_.slot_count;
+  options.on_full = on_full();
+  options.schema = {header_.schema_name.data(), header_.schema_version, header_.schema_layout};
+  options.zone_size = header_.zone_size;
+  options.checksum = static_cast<Checksum>(header_.checksum);
+  options.time_stamps = header_.time_stamps != 0;
+  return options;
+}
+
+DataBlockMutex Block::make_zone_mutex() const {
+  SharedMemory memory{segment_};
+  return DataBlockMutex::in(memory, zone_mutex_offset_);
+}
+
+void Block::check_schema(const Schema& wanted) const {
+  if (wanted.name.empty()) return;
+  const Schema has = options().schema;
+  if (has == wanted) return;
+  const auto in_words = [](const Schema& schema) {
+    return schema.name.empty() ? std::string{"none"}
+                               : "'" + schema.name + "' version " + std::to_string(schema.version) + " (layout " +
+                                     std::to_string(schema.layout) + ")";
+  };
+  throw Error{errc::schema_mismatch, "attach to the block", path(),
+              "its schema is " + in_words(has) + ", wanted is " + in_words(wanted),
+              "use the program that belongs to this version of the data"};
+}
+
+bool Block::has_name() const noexcept {
+  platform::SegmentFile facts;
+  return platform::look_at(segment_->descriptor(), facts) != platform::done || facts.has_name;
+}
+
+// ---- what the words say ----------------------------------------------------------------------------------------------
+
+void Block::heavy_barrier() const noexcept {
+  if (fences())
+    full_barrier(*shared_);
+  else
+    platform::barrier_in_all_threads();
+}
+
+std::size_t Block::used() const noexcept {
+  return std::min<std::uint64_t>(shared_->used.load(std::memory_order_acquire), entry_limit);
+}
+
+Block::Role Block::role() const noexcept {
+  for (;;) {
+    const std::uint64_t word = shared_->role.load(std::memory_order_acquire);  // E-role
+    Entry& in_role = entry(role::index(word));
+    const std::uint64_t head = in_role.head.load(std::memory_order_acquire);  // E-commit
+    if (shared_->role.load(std::memory_order_acquire) == word) return {word, &in_role, head};
+  }
+}
+
+Block::Quarantine Block::quarantine_of(const Entry& entry) noexcept {
+  const auto state = entry.state.load(std::memory_order_acquire);
+  if (entry_state::state(state) != EntryState::broken || entry_state::kind(state) != EntryKind::producer) return {};
+  const auto end = entry.broken_claim.load(std::memory_order_relaxed);
+  const auto first = seal_word::head(entry.seal.load(std::memory_order_relaxed), end);
+  return first < end ? Quarantine{first, end} : Quarantine{};
+}
+
+bool Block::is_quarantined(std::uint64_t sequence) const noexcept {
+  for (std::size_t i = 0, end = used(); i < end; ++i) {
+    const Quarantine quarantine = quarantine_of(entry(i));
+    if (quarantine.first <= sequence && sequence < quarantine.end) return true;
+  }
+  return false;
+}
+
+bool Block::is_valid(std::uint64_t sequence, const Role& role) const noexcept {
+  const SlotHeader& header = ring_.header(sequence);
+  // relaxed: written before the head that was acquired.
+  if (header.label.load(std::memory_order_relaxed) != sequence + 1) return false;
+  if (header.epoch.load(std::memory_order_relaxed) == static_cast<std::uint32_t>(role::epoch(role.word))) return true;
+  // The label after the quarantines: one that has ended meanwhile has cleared it.
+  return sequence < role.entry->base.load(std::memory_order_relaxed) && !is_quarantined(sequence) &&
+         header.label.load(std::memory_order_acquire) == sequence + 1;
+}
+
+TotalsRecord& Block::record_at(Entry& entry, std::uint64_t head) noexcept {
+  auto& [first, second] = entry.totals;
+  const auto a = first.position.load(std::memory_order_acquire), b = second.position.load(std::memory_order_acquire);
+  if (a > head) return second;
+  if (b > head) return first;
+  return a >= b ? first : second;
+}
+
+Block::Totals Block::totals() const noexcept {
+  for (;;) {
+    const Role now = role();
+    const TotalsRecord& record = record_at(*now.entry, now.head);
+    const Totals totals{now.head, record.bytes.load(std::memory_order_acquire),
+                        record.voids.load(std::memory_order_acquire)};
+    if (now.entry->head.load(std::memory_order_acquire) == now.head &&
+        shared_->role.load(std::memory_order_acquire) == now.word)
+      return totals;
+  }
+}
+
+// ---- entries -------------------------------------------------------------------------------------------------------
+
+bool Block::group_lives(std::size_t group) const noexcept {
+  for (std::size_t i = 0, end = used(); i < end; ++i) {
+    const auto state = entry(i).state.load(std::memory_order_acquire);
+    if (entry_state::state(state) == EntryState::active && entry_state::kind(state) == EntryKind::member &&
+        entry(i).group.load(std::memory_order_relaxed) == group)
+      return true;
+  }
+  return false;
+}
+
+Block::Claimed Block::claim_entry(EntryKind kind, std::string_view operation) {
+  const std::uint32_t me = segment_->reference();
+  const auto try_to_claim = [&](std::size_t i) -> std::optional<Claimed> {
+    Entry& found = entry(i);
+    std::uint64_t word = found.state.load(std::memory_order_acquire);
+    const EntryState state = entry_state::state(word);
+    const bool member = entry_state::kind(word) == EntryKind::member;
+    switch (state) {
+      case EntryState::active:
+        drop_if_dead(i, word);
+        return {};
+      case EntryState::joining:
+        if (!is_gone(word)) return {};
+        break;
+      case EntryState::broken:  // of a producer: its quarantine has to be ended first
+        if (entry_state::kind(word) == EntryKind::producer || !is_gone(word)) return {};
+        break;
+      case EntryState::dead:
+        // Its slots may still be handed on.
+        if (member && member_word::state(found.member.load(std::memory_order_acquire)) != MemberState::idle &&
+            group_lives(found.group.load(std::memory_order_relaxed)))
+          return {};
+        break;
+      case EntryState::free:
+      case EntryState::left:
+        break;
+      default:
+        return {};  // no such state: somebody else wrote it
+    }
+    const std::uint64_t mine = entry_state::make(entry_state::generation(word) + 1, me, kind, EntryState::joining);
+    if (!found.state.compare_exchange_strong(word, mine, std::memory_order_acq_rel)) return {};
+    // Its head is needed still, or its seal by who begins to break it anew.
+    const std::uint64_t role = shared_->role.load(std::memory_order_acquire);
+    const Entry& in_role = entry(role::index(role));
+    if (&in_role == &found || (role::is_unsettled(role) && in_role.previous.load(std::memory_order_relaxed) == i)) {
+      found.state.store(word, std::memory_order_release);
+      return {};
+    }
+    return Claimed{i, mine};
+  };
+  const auto departed = [&](std::size_t i) {
+    return entry_state::state(entry(i).state.load(std::memory_order_relaxed)) != EntryState::free;
+  };
+  std::optional<Claimed> claimed;
+  for (std::size_t i = 0; i < kept_places && !claimed; ++i)
+    if (!departed(i)) claimed = try_to_claim(i);
+  for (std::size_t i = 0; i < entry_limit && !claimed; ++i) claimed = try_to_claim(i);
+  if (!claimed)
+    throw Error{errc::too_many_participants, operation, path(),
+                "all " + std::to_string(entry_limit) + " places belong to live producers and consumers",
+                "end one of them"};
+  std::uint64_t used = shared_->used.load(std::memory_order_relaxed);
+  while (used <= claimed->index && !shared_->used.compare_exchange_weak(used, claimed->index + 1)) {
+  }
+
+  Entry& mine = entry(claimed->index);
+  // The parity of a member's word selects a record in each group that this place ever was in: both are made equal, so that
+  // it may go on changing.
+  const std::uint64_t member = mine.member.load(std::memory_order_relaxed);
+  const bool parity = member_word::parity(member);
+  for (Group& group : shared_->groups) {
+    auto& counts = group.counts[claimed->index];
+    const auto& valid = counts[parity ? 1 : 0];
+    auto& other = counts[parity ? 0 : 1];
+    other.skipped.store(valid.skipped.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    other.voids.store(valid.voids.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    other.redelivered.store(valid.redelivered.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  }
+  mine.member.store(member_word::idle(parity), std::memory_order_relaxed);
+  for (auto* word : {&mine.cursor, &mine.head, &mine.claim, &mine.base, &mine.previous, &mine.broken_claim, &mine.waits,
+                     &mine.refused, &mine.reclaims, &mine.start_voids, &mine.end_voids, &mine.group})
+    word->store(0, std::memory_order_relaxed);
+  for (auto* word : {&mine.hold, &mine.start, &mine.end}) word->store(no_sequence, std::memory_order_relaxed);
+  mine.seal.store(seal_word::open(entry_state::generation(claimed->state)), std::memory_order_relaxed);
+  for (auto& record : mine.books)
+    for (auto* word : {&record.position, &record.skipped, &record.voids}) word->store(0, std::memory_order_relaxed);
+  for (auto& record : mine.totals)
+    for (auto* word : {&record.position, &record.bytes, &record.voids}) word->store(0, std::memory_order_relaxed);
+  write_text(mine.label, {});
+  return *claimed;
+}
+
+void Block::activate(Claimed& claimed) {
+  claimed.state = entry_state::with(claimed.state, EntryState::active);
+  entry(claimed.index).state.store(claimed.state, std::memory_order_release);  // E-active, J2
+  shared_->joins.fetch_add(1, std::memory_order_seq_cst);                      // J3
+  heavy_barrier();                                                             // B-join
+}
+
+/// Of an entry, or of a group.
+template <class Ended>
+void Block::note_end(Ended& ended) const noexcept {
+  const Totals now = totals();
+  ended.end_voids.store(now.voids, std::memory_order_relaxed);
+  ended.end.store(now.head, std::memory_order_release);
+}
+
+/// If that was its last member.
+void Block::note_end_of_group(const Entry& member) const noexcept {
+  const std::uint64_t index = member.group.load(std::memory_order_relaxed);
+  if (index < group_limit && !group_lives(index)) note_end(group(index));
+}
+
+void Block::leave(std::size_t index, std::uint64_t state) noexcept {
+  Entry& mine = entry(index);
+  if (entry_state::kind(state) != EntryKind::producer) note_end(mine);
+  std::uint64_t expected = state;
+  if (!mine.state.compare_exchange_strong(expected, entry_state::with(state, EntryState::left),
+                                          std::memory_order_acq_rel)) {
+    // Broken meanwhile, or taken for dead by one who knows better than the kernel: only the first is ours.
+    expected = entry_state::with(state, EntryState::broken);
+    if (entry_state::kind(state) != EntryKind::producer)
+      mine.state.compare_exchange_strong(expected, entry_state::with(state, EntryState::left),
+                                         std::memory_order_acq_rel);
+  }
+  if (entry_state::kind(state) == EntryKind::member) note_end_of_group(mine);
+  full_barrier(*shared_);  // B-park-writer
+  if (shared_->writer_target.load(std::memory_order_relaxed) != no_sequence) wake_writer();
+  wake_readers();  // a member's slots may be for others
+}
+
+bool Block::drop_if_dead(std::size_t index, std::uint64_t state) {
+  if (entry_state::state(state) != EntryState::active || !is_gone(state)) return false;
+  Entry& found = entry(index);
+  std::uint64_t expected = state;
+  if (!found.state.compare_exchange_strong(expected, entry_state::with(state, EntryState::dead),
+                                           std::memory_order_acq_rel))
+    return false;  // I1
+  if (entry_state::kind(state) != EntryKind::producer) note_end(found);
+  entry(role::index(shared_->role.load(std::memory_order_relaxed))).reclaims.fetch_add(1, std::memory_order_relaxed);
+  if (entry_state::kind(state) == EntryKind::member) {
+    const std::uint64_t group_index = found.group.load(std::memory_order_relaxed);
+    if (group_index < group_limit)
+      group(group_index).orphans.fetch_or(std::uint64_t{1} << index, std::memory_order_release);
+    note_end_of_group(found);
+  }
+  wake_readers();
+  if (shared_->writer_target.load(std::memory_order_relaxed) != no_sequence) wake_writer();
+  return true;
+}
+
+// ---- waking --------------------------------------------------------------------------------------------------------
+
+void Block::wake_readers() const noexcept {
+  shared_->readers_waiting.exchange(0, std::memory_order_acq_rel);
+  shared_->reader_event.fetch_add(1, std::memory_order_release);
+  platform::wake_all(shared_->reader_event);
+}
+
+void Block::wake_writer() const noexcept {
+  shared_->writer_target.store(no_sequence, std::memory_order_relaxed);
+  shared_->writer_event.fetch_add(1, std::memory_order_release);
+  platform::wake_all(shared_->writer_event);
+}
+
+bool Backoff::again() noexcept {
+  static const bool alone = platform::has_one_processor();
+  constexpr unsigned spins = 200, yields = 50;
+  if (rounds_ >= spins + yields) return false;
+  if (++rounds_ <= spins && !alone)
+    platform::pause();
+  else
+    std::this_thread::yield();
+  return true;
+}
+}  // namespace holdfast::detail

@@ -1,0 +1,481 @@
+#include "data_block/consumer.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include <holdfast/platform/futex.hpp>
+
+namespace holdfast::detail {
+namespace {
+constexpr char nobodys = 0;  // belongs to no thread: a consumer in a forked child
+
+void check_options(const Block& block, const ConsumerOptions& options) {
+  const auto refuse = [&](std::string_view reason) {
+    throw Error{std::make_error_code(std::errc::invalid_argument), "consume from", block.path(), reason};
+  };
+  for (const auto* text : {&options.label, &options.group})
+    if (text->size() > label_limit || text->find('\0') != text->npos)
+      refuse("label and group have to be texts of up to 63 bytes");
+  if (options.mode > ReadMode::latest_only) refuse("mode has a value that is none of the named ones");
+  if (!options.group.empty() && options.mode == ReadMode::latest_only)
+    refuse("a group shares slots in order; for the latest one only, attach without a group");
+  block.check_schema(options.schema);
+}
+}  // namespace
+
+// ---- joining ---------------------------------------------------------------------------------------------------------
+
+Consumer::Consumer(Block::Pointer block, const ConsumerOptions& options, Deadline deadline) : block_{std::move(block)} {
+  check_options(*block_, options);
+  shared_ = &block_->shared();
+  ring_ = block_->ring();
+  fences_ = block_->fences();
+  const bool overwrites = block_->on_full() == OnFull::overwrite_oldest;
+  kind_ = !options.group.empty()                  ? EntryKind::member
+          : options.mode == ReadMode::latest_only ? EntryKind::latest
+          : overwrites                            ? EntryKind::overwritten
+                                                  : EntryKind::sequential;
+  cursor_holds_ = kind_ == EntryKind::sequential && !block_->verifies_reads();  // or every slot comes the slow way
+  cursor_releases_ = kind_ == EntryKind::sequential || kind_ == EntryKind::overwritten;
+  claimed_ = block_->claim_entry(kind_, "consume from");
+  entry_ = &block_->entry(claimed_.index);
+  write_text(entry_->label, options.label);
+  try {
+    if (kind_ == EntryKind::member)
+      join_group(options, deadline);
+    else
+      join(options, deadline);
+  } catch (...) {
+    block_->leave(claimed_.index, claimed_.state);
+    throw;
+  }
+  state_ = claimed_.state;
+  join_fork_handlers();
+}
+
+Consumer::~Consumer() {
+  leave_fork_handlers();
+  if (forked_) {
+    static_cast<void>(bridge_.release());  // its thread is the parent's
+    return;
+  }
+  bridge_.reset();
+  block_->leave(claimed_.index, state_);
+}
+
+void Consumer::after_fork_in_child() noexcept {
+  forked_ = true;
+  thread_ = &nobodys;
+}
+
+/// `claim` of the producer in role; none: it is being broken, and nothing can be validated now.
+std::uint64_t Consumer::claim_in_role(const Block::Role& role) const noexcept {
+  const std::uint64_t claim = role.entry->claim.load(std::memory_order_seq_cst);
+  return shared_->role.load(std::memory_order_seq_cst) == role.word ? claim : no_sequence;
+}
+
+std::uint64_t Consumer::wanted_start(const StartAt& start, std::uint64_t head) const {
+  switch (start.where_) {
+    case Where::next:
+      return head;
+    case Where::oldest:
+      return 0;
+    case Where::id:
+      break;
+  }
+  if (start.first_ > head)
+    throw Error{std::make_error_code(std::errc::invalid_argument), "consume from", block_->path(),
+                "slot " + std::to_string(start.first_) +
+                    " is beyond the last one that was committed, which the next one, " + std::to_string(head) +
+                    ", will follow",
+                "start at an older one, or with the next"};
+  return start.first_;
+}
+
+void Consumer::begin_at(std::uint64_t start, std::uint64_t voids) noexcept {
+  position_ = unmarked_ = start;
+  voids_below_ = voids;
+  if (kind_ == EntryKind::member) {
+    Group& group = block_->group(group_);
+    group.word.store(group_word::make(start, claimed_.index), std::memory_order_release);
+    group.start_voids.store(voids, std::memory_order_relaxed);
+    group.start.store(start, std::memory_order_release);
+  }
+  entry_->cursor.store(start, std::memory_order_release);
+  entry_->start_voids.store(voids, std::memory_order_relaxed);
+  entry_->start.store(start, std::memory_order_release);
+}
+
+/// What makes the slots from there on wait for this consumer, or be spared.
+void Consumer::pin(std::uint64_t at) noexcept {
+  switch (kind_) {
+    case EntryKind::sequential:
+      entry_->cursor.store(at, std::memory_order_release);
+      break;
+    case EntryKind::member:
+      block_->group(group_).word.store(group_word::make(at, claimed_.index), std::memory_order_release);
+      set_member(MemberState::intent, at, member_limit());
+      break;
+    default:
+      entry_->hold.store(at, std::memory_order_relaxed);
+  }
+}
+
+/// J1 to J4, for one who is no member, and for the first member of a group.
+void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
+  const bool latest = kind_ == EntryKind::latest;
+  see_role();
+  const std::uint64_t wanted = wanted_start(options.start, role_seen_.head);
+  const auto oldest_by = [this](std::uint64_t claim) {
+    return claim == no_sequence || claim <= ring_.count() ? 0 : std::min(claim - ring_.count(), role_seen_.head);
+  };
+  std::uint64_t at = std::max(wanted, oldest_by(claim_in_role(role_seen_)));
+  if (latest && at < role_seen_.head) at = role_seen_.head - 1;
+  Backoff backoff;
+  for (bool active = false;; active = true) {
+    pin(at);
+    if (!active)
+      block_->activate(claimed_);
+    else
+      shared_->joins.fetch_add(1, std::memory_order_seq_cst);  // J3
+    block_->heavy_barrier();                                   // B-join
+    full_barrier(*shared_);                                    // B-hold
+    if (shared_->writer_target.load(std::memory_order_relaxed) != no_sequence) block_->wake_writer();
+    see_role();
+    const std::uint64_t claim = claim_in_role(role_seen_);  // J4
+    if (claim == no_sequence) {
+      if (deadline.passed())
+        throw Error{std::make_error_code(std::errc::timed_out), "consume from", block_->path(),
+                    "an operator's order to break its producer has been going on all the time",
+                    "continue or end who carries it out"};
+      if (!backoff.again())
+        platform::wait_on(shared_->reader_event, shared_->reader_event.load(std::memory_order_relaxed),
+                          std::chrono::milliseconds{1});
+      continue;
+    }
+    if (at < oldest_by(claim)) {
+      at = oldest_by(claim);
+      continue;
+    }
+    // The start is a slot whose label tells how many voids there are below it, or the head.
+    const bool pins_all =
+        kind_ == EntryKind::sequential || (kind_ == EntryKind::member && block_->on_full() != OnFull::overwrite_oldest);
+    const std::uint64_t pinned = pins_all                     ? no_sequence - at
+                                 : kind_ == EntryKind::member ? member_limit()
+                                 : latest                     ? 1
+                                                              : block_->batch();
+    const std::uint64_t end = std::min(role_seen_.head, at + pinned);
+    std::uint64_t first = at;
+    while (first < end && !block_->is_valid(first, role_seen_)) ++first;
+    if (first < end) {
+      begin_at(first, ring_.header(first).voids.load(std::memory_order_relaxed));
+      break;
+    }
+    if (end < role_seen_.head && !latest) {
+      at = end;
+      continue;
+    }
+    const Block::Totals totals = block_->totals();
+    if (pins_all) {  // whatever has been committed from there on is there still
+      see_role();
+      std::uint64_t voids = 0;
+      for (std::uint64_t s = at; s < totals.head; ++s) voids += block_->is_valid(s, role_seen_) ? 0U : 1U;
+      begin_at(at, totals.voids - voids);
+    } else {
+      begin_at(totals.head, totals.voids);
+    }
+    break;
+  }
+  if (kind_ == EntryKind::member) set_member(MemberState::idle, 0, 0);
+  if (kind_ == EntryKind::overwritten || latest) entry_->hold.store(no_sequence, std::memory_order_release);
+  if (!latest && options.start.where_ == Where::id && position_ > wanted) {
+    pending_gap_first_ = wanted;
+    pending_gap_count_ = position_ - wanted;
+  }
+}
+
+// ---- reading -----------------------------------------------------------------------------------------------------------
+
+void Consumer::see_role() noexcept {
+  role_seen_ = block_->role();
+  role_ = role_seen_.word;
+  head_ = &role_seen_.entry->head;
+  epoch_ = static_cast<std::uint32_t>(role::epoch(role_));
+}
+
+/// Sequence numbers from position_ up to `to` are passed over: so many voids are below that. It counts from the moment on when
+/// the cursor gets to `cursor`.
+void Consumer::pass_over(std::uint64_t to, std::uint64_t voids_below, std::uint64_t cursor) noexcept {
+  const std::uint64_t count = to - position_;
+  // Within bounds even where somebody has written into the block what he should not.
+  const std::uint64_t voids = std::min(voids_below - voids_below_, count);
+  skipped_ += count - voids;
+  voids_ += voids;
+  voids_below_ = voids_below;
+  gap_first_ = position_;
+  gap_count_ = count > voids ? count : 0;
+  position_ = to;
+  // release: after the cursor stored before (E-books).
+  BooksRecord& record = entry_->books[books_turn_ ^= 1U];
+  record.position.store(cursor, std::memory_order_release);
+  record.skipped.store(skipped_, std::memory_order_release);
+  record.voids.store(voids_, std::memory_order_release);
+}
+
+bool Consumer::deliver(std::uint64_t from, std::uint64_t end, std::size_t at_most) {
+  std::uint64_t s = from;
+  while (s < end && !block_->is_valid(s, role_seen_)) ++s;
+  if (s >= end) return false;
+  SlotHeader& header = ring_.header(s);
+  const std::uint64_t voids = header.voids.load(std::memory_order_relaxed);
+  gap_count_ = 0;
+  if (block_->verifies_reads() && !verify(s)) {
+    // It counts as skipped, and is not looked at again.
+    last_id_ = last_id();
+    pass_over(s + 1, voids, s + 1);
+    unmarked_ = position_;
+    entry_->cursor.store(position_, std::memory_order_release);
+    if (kind_ != EntryKind::sequential) entry_->hold.store(no_sequence, std::memory_order_release);
+    range_end_ = readable_until_ = 0;
+    fail_checksum(s);
+  }
+  if (s != position_) pass_over(s, voids, s + 1);
+  if (std::exchange(pending_gap_count_, 0) != 0) {
+    gap_first_ = pending_gap_first_;
+    gap_count_ = s - gap_first_;
+  }
+  current_ = &header;
+  held_ = 1;
+  while (held_ < at_most && s + held_ < end && block_->is_valid(s + held_, role_seen_) &&
+         (!block_->verifies_reads() || verify(s + held_)))
+    ++held_;
+  return true;
+}
+
+bool Consumer::look_sequential(std::size_t at_most) {
+  see_role();
+  readable_until_ = block_->verifies_reads() ? 0 : role_seen_.head;
+  return position_ < role_seen_.head && deliver(position_, role_seen_.head, at_most);
+}
+
+bool Consumer::look_overwritten(std::size_t at_most) {
+  see_role();
+  std::uint64_t at = position_;
+  while (at < role_seen_.head) {
+    if (range_end_ <= at) {
+      entry_->hold.store(at, std::memory_order_relaxed);  // H1
+      full_barrier(*shared_);                             // B-hold
+      see_role();
+      const std::uint64_t claim = claim_in_role(role_seen_);  // H2
+      if (claim == no_sequence) break;
+      if (claim > at + ring_.count()) {
+        at = std::min(claim - ring_.count(), role_seen_.head);
+        continue;
+      }
+      range_end_ = at + block_->batch();
+    }
+    const std::uint64_t end = std::min(role_seen_.head, range_end_);
+    if (deliver(at, end, at_most)) {
+      readable_until_ = block_->verifies_reads() ? 0 : end;
+      return true;
+    }
+    at = end;
+  }
+  range_end_ = readable_until_ = 0;
+  entry_->hold.store(no_sequence, std::memory_order_release);
+  return false;
+}
+
+bool Consumer::look_latest() {
+  see_role();
+  if (role_seen_.head <= position_) return false;
+  for (int attempt = 0; attempt < 16; ++attempt) {
+    const std::uint64_t newest = role_seen_.head - 1;
+    entry_->hold.store(newest, std::memory_order_relaxed);  // H1
+    full_barrier(*shared_);                                 // B-hold
+    see_role();
+    const std::uint64_t claim = claim_in_role(role_seen_);  // H2
+    if (claim != no_sequence && claim <= newest + ring_.count() && newest >= position_ && newest < role_seen_.head &&
+        deliver(newest, newest + 1, 1))
+      return true;
+    if (role_seen_.head <= position_) break;
+  }
+  entry_->hold.store(no_sequence, std::memory_order_release);
+  return false;
+}
+
+bool Consumer::look(std::size_t at_most) {
+  switch (kind_) {
+    case EntryKind::sequential:
+      return look_sequential(at_most);
+    case EntryKind::overwritten:
+      return look_overwritten(at_most);
+    case EntryKind::latest:
+      return look_latest();
+    default:
+      return look_as_member(at_most);
+  }
+}
+
+AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
+  if (thread_ != &this_threads_address) {
+    if (thread_ != nullptr) fail_thread();
+    thread_ = &this_threads_address;
+  }
+  if (held_ != 0)
+    throw Error{errc::in_use,
+                "acquire a slot of",
+                block_->path(),
+                "this consumer holds one already",
+                "release it first, or take several at once",
+                std::make_shared<const ProcessIdentity>(ProcessIdentity::self())};
+  if (at_most == 0)
+    throw Error{std::make_error_code(std::errc::invalid_argument), "acquire slots of", block_->path(),
+                "none were asked for"};
+  if (entry_->state.load(std::memory_order_acquire) != state_) fail_reclaimed();
+  redelivered_ = false;
+  const auto taken = [&] {
+    if (!look(at_most)) return false;
+    if (!cursor_releases_) last_id_ = position_ + held_ - 1;
+    return true;
+  };
+  if (taken()) return AcquireStatus::ok;
+  const auto ended = [&]() -> std::optional<AcquireStatus> {
+    if (patience.stop != nullptr && patience.stop->stop_requested()) return AcquireStatus::stopped;
+    if (!patience.deadline.passed()) return {};
+    if (bridge_) bridge_->arm(role_seen_.head);
+    return is_removed() ? AcquireStatus::removed : AcquireStatus::timed_out;
+  };
+  if (const auto status = ended()) return *status;
+  for (Backoff backoff; backoff.again();) {
+    // Cheaper than a look; groups have more to look at.
+    if (kind_ != EntryKind::member && head_->load(std::memory_order_acquire) <= position_ &&
+        shared_->role.load(std::memory_order_relaxed) == role_)
+      continue;
+    if (taken()) return AcquireStatus::ok;
+  }
+  for (;;) {
+    if (const auto status = ended()) return *status;
+    const auto event = shared_->reader_event.load(std::memory_order_acquire);
+    shared_->readers_waiting.fetch_or(std::uint64_t{1} << claimed_.index, std::memory_order_seq_cst);
+    block_->heavy_barrier();  // B-park-reader
+    if (taken()) return AcquireStatus::ok;
+    const auto began = std::chrono::steady_clock::now();
+    platform::wait_on(shared_->reader_event, event,
+                      std::min<std::chrono::nanoseconds>(longest_park, patience.deadline.remaining()));
+    if (taken()) return AcquireStatus::ok;
+    if (std::chrono::steady_clock::now() - began >= longest_park) {
+      if (kind_ == EntryKind::member) judge_members();
+      if (entry_->state.load(std::memory_order_acquire) != state_) fail_reclaimed();
+      if (is_removed()) return AcquireStatus::removed;
+    }
+  }
+}
+
+/// No producer lives, and nobody can become one: the name is gone.
+bool Consumer::is_removed() const {
+  const auto role = block_->role();
+  if (role.head > position_ && kind_ != EntryKind::member) return false;
+  if (!role::is_vacant(role.word) && !block_->is_gone(role.entry->state.load(std::memory_order_acquire))) return false;
+  return !block_->has_name();
+}
+
+bool Consumer::release() noexcept {
+  if (kind_ == EntryKind::member) {
+    let_go_as_member();
+  } else {  // latest
+    position_ += held_;
+    entry_->cursor.store(position_, std::memory_order_release);
+    entry_->hold.store(no_sequence, std::memory_order_release);  // E-release
+  }
+  held_ = 0;
+  light_barrier(*shared_, fences_);  // B-park-writer
+  if (shared_->writer_target.load(std::memory_order_relaxed) != no_sequence) block_->wake_writer();
+  return entry_->state.load(std::memory_order_relaxed) == state_;
+}
+
+// ---- the rest ------------------------------------------------------------------------------------------------------------
+
+std::optional<std::uint64_t> Consumer::last_id() const noexcept {
+  if (!cursor_releases_) return last_id_;
+  // The hot path notes nothing: what it gave out last ends where the position stands.
+  if (held_ != 0) return position_ + held_ - 1;
+  return position_ == unmarked_ ? last_id_ : std::optional{position_ - 1};
+}
+
+Books Consumer::books() const {
+  if (kind_ != EntryKind::member) return books_of(*block_, *entry_);
+  Books books;
+  std::uint64_t redelivered = 0;
+  static_cast<void>(books_of_group(*block_, group_, books, redelivered));
+  return books;
+}
+
+DataBlockMutex& Consumer::zone_mutex() {
+  if (!zone_mutex_) zone_mutex_.emplace(block_->make_zone_mutex());
+  return *zone_mutex_;
+}
+
+void Consumer::adopt() {
+  if (held_ != 0)
+    throw Error{errc::in_use,       "move the consumer of",
+                block_->path(),     "it holds a slot",
+                "release it first", std::make_shared<const ProcessIdentity>(ProcessIdentity::self())};
+  if (forked_) fail_thread();
+  thread_ = &this_threads_address;
+}
+
+bool Consumer::looks_readable() const noexcept {
+  if (kind_ != EntryKind::member) return block_->role().head > position_;
+  const Group& group = block_->group(group_);
+  return group.orphans.load(std::memory_order_acquire) != 0 ||
+         block_->role().head > group_word::next(group.word.load(std::memory_order_acquire));
+}
+
+int Consumer::event_descriptor() {
+  if (forked_) fail_thread();
+  if (!bridge_) {
+    bridge_ = std::make_unique<EventBridge>(block_, claimed_.index);
+    bridge_->arm(looks_readable() ? 0 : block_->role().head);
+  }
+  return bridge_->descriptor();
+}
+
+void Consumer::fail_thread() const {
+  throw Error{
+      errc::concurrent_use,
+      "consume from",
+      block_->path(),
+      forked_ ? "this is a forked child: the consumer is its parent's" : "this consumer belongs to another thread",
+      forked_ ? "attach in the child" : "attach one per thread, or adopt() it",
+      std::make_shared<const ProcessIdentity>(ProcessIdentity::self())};
+}
+
+void Consumer::fail_reclaimed() const {
+  throw Error{errc::reclaimed, "consume from", block_->path(), "an operator broke this consumer", "attach again"};
+}
+
+void Consumer::fail_checksum(std::uint64_t sequence) const {
+  throw Error{errc::checksum_mismatch, "consume from", block_->path(),
+              "the bytes of slot " + std::to_string(sequence) + " are not those that were committed",
+              "it counts as skipped; find out who writes into this segment"};
+}
+
+// What the hot paths in slot_protocol.hpp call: a SlotReader is always a Consumer.
+AcquireStatus SlotReader::acquire_slowly(const Patience& patience, std::size_t at_most) {
+  return static_cast<Consumer*>(this)->acquire(patience, at_most);
+}
+void SlotReader::wake_writer() noexcept { static_cast<const Consumer*>(this)->block().wake_writer(); }
+bool SlotReader::release_slowly() noexcept { return static_cast<Consumer*>(this)->release(); }
+bool SlotReader::has_data(std::uint64_t sequence) const noexcept {
+  return static_cast<const Consumer*>(this)->holds_data(sequence);
+}
+bool SlotReader::verify(std::uint64_t sequence) const noexcept {
+  if (!static_cast<const Consumer*>(this)->block().has_checksums()) return true;
+  auto& header = static_cast<ChecksummedSlotHeader&>(ring_.header(sequence));
+  const std::size_t length = std::min(header.length.load(std::memory_order_relaxed), ring_.size);
+  return header.checksum.load(std::memory_order_relaxed) == checksum_of(ring_.payload_of(header), sequence, length);
+}
+void end(SlotReader& reader) noexcept { delete static_cast<Consumer*>(&reader); }
+}  // namespace holdfast::detail

@@ -1,0 +1,104 @@
+// consumer.hpp - the cold side of a consumer: joining, waiting, the modes that hold single slots, groups.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "data_block/block.hpp"
+#include "data_block/event_bridge.hpp"
+#include "process_wide.hpp"
+
+namespace holdfast::detail {
+class Consumer final : public SlotReader, ForkAware {
+ public:
+  Consumer(Block::Pointer block, const ConsumerOptions& options, Deadline deadline);
+  Consumer(const Consumer&) = delete;
+  Consumer& operator=(const Consumer&) = delete;
+  ~Consumer();
+
+  [[nodiscard]] AcquireStatus acquire(const Patience& patience, std::size_t at_most);
+  bool release() noexcept;  ///< Of one that does not release by its cursor alone.
+  void abandon() noexcept { abandoned_ = true; }
+  [[nodiscard]] bool holds() const noexcept { return held_ != 0; }
+  [[nodiscard]] bool holds_data(std::uint64_t sequence) const noexcept {
+    return block_->is_valid(sequence, role_seen_);
+  }
+
+  [[nodiscard]] const Block& block() const noexcept { return *block_; }
+  [[nodiscard]] std::size_t index() const noexcept { return claimed_.index; }
+  [[nodiscard]] std::optional<std::uint64_t> last_id() const noexcept;
+  [[nodiscard]] Books books() const;
+  [[nodiscard]] DataBlockMutex& zone_mutex();
+  void adopt();
+  [[nodiscard]] int event_descriptor();
+  /// Something to read may be there. Looks, does not take; for wait_any().
+  [[nodiscard]] bool looks_readable() const noexcept;
+
+ private:
+  using Where = StartAt::Where;
+  void join(const ConsumerOptions& options, Deadline deadline);
+  void join_group(const ConsumerOptions& options, Deadline deadline);
+  void join_group_locked(const ConsumerOptions& options, Deadline deadline);
+  [[nodiscard]] bool enter_group(std::size_t g);
+  void note_lost(std::uint64_t first, std::uint64_t count) noexcept;
+  [[nodiscard]] std::uint64_t wanted_start(const StartAt& start, std::uint64_t head) const;
+  void pin(std::uint64_t at) noexcept;
+  void begin_at(std::uint64_t start, std::uint64_t voids) noexcept;
+  [[nodiscard]] std::uint64_t member_limit() const noexcept;  ///< How many a member takes at once, at most.
+  [[nodiscard]] std::uint64_t claim_in_role(const Block::Role& role) const noexcept;
+  void after_fork_in_child() noexcept override;
+  [[noreturn]] void fail_thread() const;
+  [[noreturn]] void fail_reclaimed() const;
+
+  // One look each: true, and something is held; or nothing can be had now.
+  [[nodiscard]] bool look_sequential(std::size_t at_most);
+  [[nodiscard]] bool look_overwritten(std::size_t at_most);
+  [[nodiscard]] bool look_latest();
+  [[nodiscard]] bool look_as_member(std::size_t at_most);
+  [[nodiscard]] bool look(std::size_t at_most);
+  void see_role() noexcept;
+  /// Delivers the first data from `from` on, up to `end`, and as many after it as wanted. False: there are only voids.
+  [[nodiscard]] bool deliver(std::uint64_t from, std::uint64_t end, std::size_t at_most);
+  void pass_over(std::uint64_t to, std::uint64_t voids_below, std::uint64_t cursor) noexcept;
+  [[noreturn]] void fail_checksum(std::uint64_t sequence) const;
+  [[nodiscard]] bool is_removed() const;
+
+  // Groups: steps G1 to G5, A1 to A6. src/data_block/group.cpp.
+  void confirm(std::uint64_t word) noexcept;
+  [[nodiscard]] bool hold_as_member(std::uint64_t first, std::uint64_t count, std::uint64_t lost, bool redelivered);
+  void let_go_as_member() noexcept;
+  [[nodiscard]] std::uint64_t lost_of(std::uint64_t first, std::uint64_t count) noexcept;
+  [[nodiscard]] bool adopt_orphan();
+  void settle_intent(std::size_t index) noexcept;
+  void judge_members();
+  void set_member(MemberState state, std::uint64_t first, std::uint64_t count) noexcept;
+  template <class Function>
+  void for_each_member(Function function) const;  ///< function(index, entry, state word) for the others of the group
+
+  Block::Pointer block_;
+  Block::Claimed claimed_{};
+  EntryKind kind_ = EntryKind::none;
+  Block::Role role_seen_{};
+  std::uint64_t range_end_ = 0;                                  // overwritten: the hold covers what is below
+  std::uint64_t voids_below_ = 0;                                // voids below position_
+  std::uint64_t pending_gap_first_ = 0, pending_gap_count_ = 0;  // before the start
+  std::uint64_t skipped_ = 0, voids_ = 0;                        // all that has been passed over
+  unsigned books_turn_ = 0;
+  std::size_t group_ = 0;
+  bool parity_ = false;
+  std::uint64_t member_skipped_ = 0, member_voids_ = 0, member_redelivered_ = 0;  // of what it holds
+  std::optional<std::uint64_t> last_id_;  // of who does not release by the cursor; of all, while position_ is unmarked_
+  std::uint64_t unmarked_ = 0;
+  std::optional<DataBlockMutex> zone_mutex_;
+  std::unique_ptr<EventBridge> bridge_;
+  bool forked_ = false;
+};
+
+/// Books of a consumer that is no member, from its words alone.
+[[nodiscard]] Books books_of(const Block& block, const Entry& entry);
+/// Books of a group; false: its members were too busy for an exact picture.
+[[nodiscard]] bool books_of_group(const Block& block, std::size_t group, Books& books, std::uint64_t& redelivered);
+[[nodiscard]] BlockStatistics statistics_of(const Block& block);
+}  // namespace holdfast::detail

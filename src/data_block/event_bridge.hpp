@@ -1,0 +1,39 @@
+// event_bridge.hpp - a thread of the consumer's process that sleeps like any consumer and makes a descriptor readable.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+
+#include <holdfast/platform/futex.hpp>
+
+#include "data_block/block.hpp"
+
+namespace holdfast::detail {
+class EventBridge {
+ public:
+  /// For the consumer with that entry.
+  EventBridge(Block::Pointer block, std::size_t index);
+  ~EventBridge();
+  EventBridge(const EventBridge&) = delete;
+  EventBridge& operator=(const EventBridge&) = delete;
+
+  /// The descriptor becomes readable once anything is committed beyond that head.
+  void arm(std::uint64_t head);
+  [[nodiscard]] int descriptor() const noexcept { return event_.descriptor(); }
+
+ private:
+  void run(const std::stop_token& stop);
+  Block::Pointer block_;
+  std::size_t index_;
+  platform::Event event_;
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  bool armed_ = false;
+  std::uint64_t head_ = 0;
+  std::jthread thread_;
+};
+}  // namespace holdfast::detail

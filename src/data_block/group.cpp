@@ -1,0 +1,312 @@
+// Work sharing: each slot goes to one member, and what a dead member had to another one (G1 to G5, A1 to A6).
+#include <algorithm>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <holdfast/platform/segment.hpp>
+
+#include "data_block/consumer.hpp"
+
+namespace holdfast::detail {
+namespace {
+/// Joiners of groups take turns: one lock of the kernel, on a byte that need not exist, ends with its holder.
+class GroupRegistry {
+ public:
+  GroupRegistry(const Block& block, Deadline deadline) {
+    constexpr std::uint64_t registry_byte = std::uint64_t{1} << 41U;
+    auto opened = platform::reopen(block.segment().descriptor(), true);
+    if (opened.why != platform::done)
+      throw Error{
+          std::make_error_code(opened.why), "join a group of", block.path(), {}, "a descriptor, and /proc, are needed"};
+    file_ = std::move(opened.descriptor);
+    while (platform::try_lock_bytes(file_.number(), registry_byte, 1, platform::LockKind::exclusive) !=
+           platform::done) {
+      if (deadline.passed())
+        throw Error{std::make_error_code(std::errc::timed_out), "join a group of", block.path(),
+                    "another process has been joining all the time", "continue or end it"};
+      std::this_thread::sleep_for(std::chrono::milliseconds{1});  // to join takes microseconds, unless it is stopped
+    }
+  }
+
+ private:
+  platform::Descriptor file_;
+};
+}  // namespace
+
+template <class Function>
+void Consumer::for_each_member(Function function) const {
+  for (std::size_t i = 0, end = block_->used(); i < end; ++i) {
+    if (i == claimed_.index) continue;
+    Entry& entry = block_->entry(i);
+    const std::uint64_t state = entry.state.load(std::memory_order_acquire);
+    if (entry_state::kind(state) == EntryKind::member && entry.group.load(std::memory_order_relaxed) == group_ &&
+        (entry_state::state(state) == EntryState::active || entry_state::state(state) == EntryState::dead))
+      function(i, entry, state);
+  }
+}
+
+std::uint64_t Consumer::member_limit() const noexcept {
+  return std::min<std::uint64_t>(block_->batch(), member_word::count_limit);
+}
+
+void Consumer::set_member(MemberState state, std::uint64_t first, std::uint64_t count) noexcept {
+  // seq_cst: an intent is seen by who sees the group's word that it leads to.
+  entry_->member.store(member_word::make(first, count, parity_, state), std::memory_order_seq_cst);
+}
+
+// ---- joining ---------------------------------------------------------------------------------------------------------
+
+void Consumer::join_group(const ConsumerOptions& options, Deadline deadline) {
+  parity_ = member_word::parity(entry_->member.load(std::memory_order_relaxed));
+  const GroupRegistry registry{*block_, deadline};
+  join_group_locked(options, deadline);
+}
+
+/// False: the group has been without an active member, perhaps for a moment only, in which the producer did not wait for it.
+bool Consumer::enter_group(std::size_t g) {
+  group_ = g;
+  entry_->group.store(g, std::memory_order_relaxed);
+  std::vector<std::pair<const Entry*, std::uint64_t>> before;
+  for_each_member([&](std::size_t, const Entry& entry, std::uint64_t state) {
+    if (entry_state::state(state) == EntryState::active) before.emplace_back(&entry, state);
+  });
+  block_->activate(claimed_);
+  position_ = group_word::next(block_->group(g).word.load(std::memory_order_acquire));
+  for (const auto& [entry, state] : before)
+    if (entry->state.load(std::memory_order_acquire) == state) return true;  // the same life, without a break
+  claimed_.state = entry_state::with(claimed_.state, EntryState::joining);
+  entry_->state.store(claimed_.state, std::memory_order_release);
+  return false;
+}
+
+void Consumer::join_group_locked(const ConsumerOptions& options, Deadline deadline) {
+  for (std::size_t i = 0, end = block_->used(); i < end; ++i) {
+    const std::uint64_t state = block_->entry(i).state.load(std::memory_order_acquire);
+    if (entry_state::kind(state) == EntryKind::member) block_->drop_if_dead(i, state);
+  }
+  std::optional<std::size_t> ended;
+  for (std::size_t g = 0; g < group_limit; ++g) {
+    const std::string name = text_in(block_->group(g).name);
+    if (block_->group_lives(g)) {
+      if (name != options.group) continue;
+      if (enter_group(g)) return;
+      return join_group_locked(options, deadline);  // it has just ended
+    }
+    // Its own old place, else one that was never used, else any that nobody is in.
+    if (name == options.group || !ended || name.empty()) {
+      if (!ended || text_in(block_->group(*ended).name) != options.group) ended = g;
+    }
+  }
+  if (!ended)
+    throw Error{errc::too_many_participants, "join a group of", block_->path(),
+                "there are " + std::to_string(group_limit) + " groups with live members", "end one of them"};
+  // A new life. Nobody looks at a group without active members.
+  group_ = *ended;
+  Group& group = block_->group(group_);
+  for_each_member([&](std::size_t, Entry& entry, std::uint64_t state) {
+    entry.member.store(member_word::idle(member_word::parity(entry.member.load(std::memory_order_relaxed))),
+                       std::memory_order_release);
+    entry.state.compare_exchange_strong(state, entry_state::with(state, EntryState::left), std::memory_order_acq_rel);
+  });
+  for (auto& counts : group.counts)
+    for (auto& record : counts)
+      for (auto* word : {&record.skipped, &record.voids, &record.redelivered})
+        word->store(0, std::memory_order_relaxed);
+  for (auto* word : {&group.orphans, &group.adopter}) word->store(0, std::memory_order_relaxed);
+  for (auto* word : {&group.end, &group.start}) word->store(no_sequence, std::memory_order_relaxed);
+  write_text(group.name, options.group);
+  entry_->group.store(group_, std::memory_order_relaxed);
+  join(options, deadline);
+}
+
+// ---- taking ------------------------------------------------------------------------------------------------------------
+
+/// G1: whoever won before is told so, should it not have noticed yet: then nobody needs the word for that any more.
+void Consumer::confirm(std::uint64_t word) noexcept {
+  const std::size_t winner = group_word::winner(word);
+  if (winner == claimed_.index) return;
+  Entry& entry = block_->entry(winner);
+  std::uint64_t member = entry.member.load(std::memory_order_acquire);
+  // The group after the word: the place may have another tenant by now, in another group.
+  const std::uint64_t state = entry.state.load(std::memory_order_acquire);
+  if (member_word::state(member) == MemberState::intent && entry_state::kind(state) == EntryKind::member &&
+      entry.group.load(std::memory_order_relaxed) == group_ &&
+      member_word::first(member) + member_word::count(member) == group_word::next(word))
+    entry.member.compare_exchange_strong(member, member_word::with(member, MemberState::taken),
+                                         std::memory_order_seq_cst);
+}
+
+/// How many of the first of them the producer may have overwritten.
+std::uint64_t Consumer::lost_of(std::uint64_t first, std::uint64_t count) noexcept {
+  if (block_->on_full() != OnFull::overwrite_oldest) return 0;
+  full_barrier(*shared_);  // B-hold
+  for (;;) {
+    see_role();
+    const std::uint64_t claim = claim_in_role(role_seen_);
+    if (claim == no_sequence) {  // being broken: the broken one may have gone on to its own claim
+      std::this_thread::yield();
+      if (role::is_unsettled(role_seen_.word) &&
+          block_->is_gone(role_seen_.entry->state.load(std::memory_order_acquire)))
+        return 0;  // claims only fall behind from here on: nobody writes
+      continue;
+    }
+    return claim <= first + ring_.count() ? 0 : std::min(claim - ring_.count() - first, count);
+  }
+}
+
+bool Consumer::look_as_member(std::size_t at_most) {
+  Group& group = block_->group(group_);
+  const std::uint64_t limit = block_->verifies_reads() ? 1 : std::min<std::uint64_t>(at_most, member_limit());
+  const bool overwrites = block_->on_full() == OnFull::overwrite_oldest;
+  for (;;) {
+    if (group.orphans.load(std::memory_order_acquire) != 0 && adopt_orphan()) return true;
+    std::uint64_t word = group.word.load(std::memory_order_acquire);
+    confirm(word);  // G1
+    const std::uint64_t next = group_word::next(word);
+    see_role();
+    const std::uint64_t claim = claim_in_role(role_seen_);
+    if (claim == no_sequence) break;
+    const std::uint64_t oldest = claim <= ring_.count() ? 0 : std::min(claim - ring_.count(), role_seen_.head);
+    // Who waits for the group writes nothing that it has not read, however far it has claimed.
+    const bool lapped = overwrites && oldest > next;
+    if (!lapped && next >= role_seen_.head) break;
+    const std::uint64_t count =
+        lapped ? std::min(oldest - next, member_word::count_limit) : std::min(role_seen_.head - next, limit);
+    set_member(MemberState::intent, next, count);  // G2
+    if (!group.word.compare_exchange_strong(word, group_word::make(next + count, claimed_.index),
+                                            std::memory_order_seq_cst))
+      continue;                                   // G3: somebody else was faster
+    set_member(MemberState::taken, next, count);  // G4
+    if (hold_as_member(next, count, lost_of(next, count), false)) return true;
+  }
+  if (member_word::state(entry_->member.load(std::memory_order_relaxed)) == MemberState::intent)
+    set_member(MemberState::idle, 0, 0);
+  return false;
+}
+
+/// For the gap that comes with the next slot.
+void Consumer::note_lost(std::uint64_t first, std::uint64_t count) noexcept {
+  if (pending_gap_count_ == 0 || pending_gap_first_ + pending_gap_count_ != first) {
+    pending_gap_first_ = first;
+    pending_gap_count_ = 0;
+  }
+  pending_gap_count_ += count;
+}
+
+bool Consumer::hold_as_member(std::uint64_t first, std::uint64_t count, std::uint64_t lost, bool redelivered) {
+  member_skipped_ = lost;
+  member_voids_ = member_redelivered_ = 0;
+  std::uint64_t first_data = no_sequence;
+  for (std::uint64_t s = first + lost; s != first + count; ++s) {
+    if (!block_->is_valid(s, role_seen_))
+      ++member_voids_;
+    else if (first_data == no_sequence)
+      first_data = s;
+  }
+  const bool damaged = first_data != no_sequence && block_->verifies_reads() && !verify(first_data);
+  if (damaged) member_skipped_ += 1;  // the limit is one then
+  if (first_data == no_sequence || damaged) {
+    if (lost != 0) note_lost(first, lost);
+    let_go_as_member();
+    if (damaged) fail_checksum(first_data);
+    return false;
+  }
+  if (lost != 0) note_lost(first, lost);
+  redelivered_ = redelivered;
+  if (redelivered) member_redelivered_ = count - lost - member_voids_;
+  gap_first_ = pending_gap_first_;
+  gap_count_ = std::exchange(pending_gap_count_, 0);
+  position_ = first_data;
+  held_ = first + count - first_data;
+  current_ = &ring_.header(first_data);
+  return true;
+}
+
+/// G5: released and counted by one store.
+void Consumer::let_go_as_member() noexcept {
+  auto& counts = block_->group(group_).counts[claimed_.index];
+  const MemberCounts& valid = counts[parity_ ? 1 : 0];
+  MemberCounts& other = counts[parity_ ? 0 : 1];
+  const auto add = [](std::atomic<std::uint64_t>& to, const std::atomic<std::uint64_t>& from, std::uint64_t more) {
+    to.store(from.load(std::memory_order_relaxed) + more, std::memory_order_release);
+  };
+  add(other.skipped, valid.skipped, member_skipped_);
+  add(other.voids, valid.voids, member_voids_);
+  add(other.redelivered, valid.redelivered, member_redelivered_);
+  parity_ = !parity_;
+  entry_->member.store(member_word::idle(parity_), std::memory_order_seq_cst);
+}
+
+// ---- adopting ----------------------------------------------------------------------------------------------------------
+
+void Consumer::judge_members() {
+  for_each_member([this](std::size_t i, Entry& entry, std::uint64_t state) {
+    if (entry_state::state(state) == EntryState::active)
+      block_->drop_if_dead(i, state);
+    else if (member_word::state(entry.member.load(std::memory_order_relaxed)) != MemberState::idle)
+      block_->group(group_).orphans.fetch_or(std::uint64_t{1} << i, std::memory_order_relaxed);  // the hint was lost
+  });
+}
+
+/// Of a dead member: it has won, or it never will.
+void Consumer::settle_intent(std::size_t index) noexcept {
+  Entry& entry = block_->entry(index);
+  std::uint64_t member = entry.member.load(std::memory_order_acquire);
+  if (member_word::state(member) != MemberState::intent) return;
+  const std::uint64_t word = block_->group(group_).word.load(std::memory_order_seq_cst);
+  const bool won = group_word::winner(word) == index &&
+                   group_word::next(word) == member_word::first(member) + member_word::count(member);
+  // Fails if it won and somebody confirmed it (G1).
+  entry.member.compare_exchange_strong(
+      member, won ? member_word::with(member, MemberState::taken) : member_word::idle(member_word::parity(member)),
+      std::memory_order_seq_cst);
+}
+
+bool Consumer::adopt_orphan() {
+  Group& group = block_->group(group_);
+  const std::uint64_t me = entry_state::reference(state_);
+  std::uint64_t adopter = group.adopter.load(std::memory_order_acquire);
+  // By a thread of this process, too, one at a time.
+  if (adopter != 0 && !block_->segment().is_gone(static_cast<Reference>(adopter))) return false;
+  if (!group.adopter.compare_exchange_strong(adopter, me, std::memory_order_acq_rel)) return false;  // A1
+  struct Done {
+    std::atomic<std::uint64_t>& lock;
+    ~Done() { lock.store(0, std::memory_order_release); }  // A6
+  };
+  std::uint64_t first = 0, count = 0;
+  {
+    const Done done{group.adopter};
+    std::uint64_t hints = group.orphans.load(std::memory_order_acquire);
+    for_each_member([&](std::size_t i, Entry& entry, std::uint64_t state) {
+      if (count != 0 || entry_state::state(state) != EntryState::dead) return;
+      hints &= ~(std::uint64_t{1} << i);
+      settle_intent(i);
+      const std::uint64_t orphan = entry.member.load(std::memory_order_acquire);
+      if (member_word::state(orphan) != MemberState::idle) {
+        bool named_by_another = false;
+        for_each_member([&](std::size_t j, Entry& other, std::uint64_t) {
+          const std::uint64_t word = other.member.load(std::memory_order_acquire);
+          const MemberState has = member_word::state(word);
+          named_by_another = named_by_another || (j != i && member_word::first(word) == member_word::first(orphan) &&
+                                                  (has == MemberState::taken || has == MemberState::again));
+        });
+        if (!named_by_another) {
+          first = member_word::first(orphan);
+          count = member_word::count(orphan);
+          set_member(MemberState::again, first, count);  // A2
+        }
+        shared_->joins.fetch_add(1, std::memory_order_seq_cst);                                         // A3, B-move
+        entry.member.store(member_word::idle(member_word::parity(orphan)), std::memory_order_seq_cst);  // A4
+      }
+      entry.state.compare_exchange_strong(state, entry_state::with(state, EntryState::left),
+                                          std::memory_order_acq_rel);  // A5
+      group.orphans.fetch_and(~(std::uint64_t{1} << i), std::memory_order_acq_rel);
+    });
+    // Hints to what is no orphan.
+    if (count == 0 && hints != 0) group.orphans.fetch_and(~hints, std::memory_order_acq_rel);
+  }
+  if (count == 0) return false;
+  return hold_as_member(first, count, lost_of(first, count), true);
+}
+}  // namespace holdfast::detail

@@ -1,0 +1,562 @@
+#include "data_block/producer.hpp"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include <holdfast/platform/futex.hpp>
+
+namespace holdfast::detail {
+namespace {
+using Clock = std::chrono::steady_clock;
+
+/// Belongs to no thread: a producer or consumer in a forked child.
+constexpr char nobodys = 0;
+}  // namespace
+
+// ---- the role ------------------------------------------------------------------------------------------------------
+
+void Producer::enter() {
+  shared_ = &block_->shared();
+  ring_ = block_->ring();
+  fences_ = block_->fences();
+  stamps_ = block_->header().time_stamps != 0 || block_->has_checksums();
+  claimed_ = block_->claim_entry(EntryKind::producer, "produce into");
+  entry_ = &block_->entry(claimed_.index);
+}
+
+Producer::Producer(Block::Pointer block, Deadline deadline) : block_{std::move(block)} {
+  enter();
+  try {
+    take_over(deadline);
+  } catch (...) {
+    block_->leave(claimed_.index, claimed_.state);
+    throw;
+  }
+  join_fork_handlers();
+}
+
+Producer::Producer(Block::Pointer block, ByForce) : block_{std::move(block)} {
+  enter();
+  const auto fail = [&](std::string_view reason) {
+    block_->leave(claimed_.index, claimed_.state);
+    throw Error{std::make_error_code(std::errc::no_such_process), "break the producer of", block_->path(), reason};
+  };
+  for (;;) {
+    const Block::Role now = block_->role();
+    const std::size_t index = role::index(now.word);
+    const bool settled = !role::is_unsettled(now.word);
+    if (role::is_vacant(now.word)) fail("nobody has the role");
+    previous_owner_ = block_->identity(now.entry->state.load(std::memory_order_acquire));
+    const std::size_t root = settled ? index : now.entry->previous.load(std::memory_order_relaxed) % entry_limit;
+    if (take_from_living(now, root)) break;
+  }
+  begin_to_produce();
+  join_fork_handlers();
+}
+
+Producer::~Producer() {
+  leave_fork_handlers();
+  if (forked_) return;
+  std::uint64_t mine = role_;
+  if (!shared_->role.compare_exchange_strong(mine, role_ | role::vacant, std::memory_order_acq_rel)) {
+    // Broken. The entry keeps the quarantine until this process ends, or until here: nobody writes any more.
+    const auto quarantine = Block::quarantine_of(*entry_);
+    clear_labels(quarantine.first, quarantine.end);
+    std::uint64_t state = entry_state::with(claimed_.state, EntryState::broken);
+    if (entry_->state.compare_exchange_strong(state, entry_state::with(state, EntryState::left),
+                                              std::memory_order_acq_rel))
+      return;
+  }
+  block_->leave(claimed_.index, claimed_.state);
+}
+
+void Producer::after_fork_in_child() noexcept {
+  forked_ = true;
+  thread_ = &nobodys;
+}
+
+void Producer::take_over(Deadline deadline) {
+  Backoff backoff;
+  for (;;) {
+    const Block::Role now = block_->role();
+    const std::size_t index = role::index(now.word);
+    const std::uint64_t state = now.entry->state.load(std::memory_order_acquire);
+    const bool vacant = role::is_vacant(now.word);
+    const bool has_left =
+        entry_state::state(state) == EntryState::left || entry_state::state(state) == EntryState::free;
+    if (vacant || has_left || block_->is_gone(state)) {
+      const bool taken = !role::is_unsettled(now.word)
+                             ? take(now)
+                             : take_from_living(now, now.entry->previous.load(std::memory_order_relaxed) % entry_limit);
+      if (!taken) continue;
+      if (!vacant) {
+        outcome_ = LockOutcome::owner_died;
+        previous_owner_ = block_->identity(state);
+        // Its place is free for others, unless it was broken: then its quarantine is looked after elsewhere.
+        std::uint64_t expected = state;
+        if (entry_state::state(state) == EntryState::active || entry_state::state(state) == EntryState::joining)
+          block_->entry(index).state.compare_exchange_strong(expected, entry_state::with(state, EntryState::dead),
+                                                             std::memory_order_acq_rel);
+        entry_->reclaims.fetch_add(1, std::memory_order_relaxed);
+      }
+      begin_to_produce();
+      return;
+    }
+    if (deadline.passed()) {
+      auto holder = block_->identity(state);
+      throw Error{errc::in_use,
+                  "produce into",
+                  block_->path(),
+                  holder ? "its producer is " + to_string(*holder) : "it has a producer that lives",
+                  "there can be one at a time; end that one, or wait longer",
+                  holder ? std::make_shared<const ProcessIdentity>(*holder) : nullptr};
+    }
+    if (!backoff.again()) {
+      // Whoever has the role may leave it, or die: the second wakes nobody, so the wait is short.
+      const auto event = shared_->reader_event.load(std::memory_order_acquire);
+      shared_->readers_waiting.fetch_or(std::uint64_t{1} << claimed_.index, std::memory_order_seq_cst);
+      if (shared_->role.load(std::memory_order_seq_cst) == now.word)
+        platform::wait_on(shared_->reader_event, event,
+                          std::min<std::chrono::nanoseconds>(longest_park, deadline.remaining()));
+    }
+  }
+}
+
+/// T1, T2, from a producer that is dead or has left.
+bool Producer::take(const Block::Role& from) {
+  Entry& old = *from.entry;
+  const std::uint64_t head = from.head;
+  const TotalsRecord& totals = Block::record_at(old, head);
+  claim_ = std::max(old.claim.load(std::memory_order_acquire), head);
+  if (claim_ - head > ring_.count()) claim_ = head + ring_.count();  // of a damaged block
+  bytes_ = totals.bytes.load(std::memory_order_acquire);
+  voids_ = totals.voids.load(std::memory_order_acquire);
+  entry_->base.store(head, std::memory_order_relaxed);
+  entry_->claim.store(claim_, std::memory_order_relaxed);
+  entry_->totals[0].bytes.store(bytes_, std::memory_order_relaxed);
+  entry_->totals[0].voids.store(voids_, std::memory_order_relaxed);
+  entry_->totals[0].position.store(head, std::memory_order_relaxed);
+  for (auto member : {&Entry::waits, &Entry::refused, &Entry::reclaims})
+    (entry_->*member).store((old.*member).load(std::memory_order_relaxed), std::memory_order_relaxed);
+  entry_->head.store(head, std::memory_order_release);
+  next_ = head;
+  std::uint64_t expected = from.word;
+  role_ = role::make(role::epoch(from.word) + 1, claimed_.index);
+  return shared_->role.compare_exchange_strong(expected, role_, std::memory_order_seq_cst);  // T2, E-role
+}
+
+/// K1 to K8: `root` is the producer that is broken, `from` whoever has the role: root itself, or one that began to break it.
+bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
+  Entry& broken = block_->entry(root);
+  std::uint64_t state = broken.state.load(std::memory_order_acquire);  // names the incarnation (I1)
+  const std::uint64_t open = seal_word::open(entry_state::generation(state));
+  std::uint64_t head = broken.head.load(std::memory_order_acquire);
+  if (const auto sealed = broken.seal.load(std::memory_order_acquire); sealed != open)
+    head = seal_word::head(sealed, head);  // K1
+  entry_->previous.store(root, std::memory_order_relaxed);
+  entry_->base.store(head, std::memory_order_relaxed);
+  entry_->claim.store(no_sequence, std::memory_order_relaxed);
+  entry_->totals[0].position.store(head, std::memory_order_relaxed);
+  entry_->head.store(head, std::memory_order_release);
+  std::uint64_t expected = from.word;
+  std::uint64_t unsettled = role::make(role::epoch(from.word) + 1, claimed_.index, role::unsettled);
+  if (!shared_->role.compare_exchange_strong(expected, unsettled, std::memory_order_seq_cst)) return false;  // K2
+  block_->heavy_barrier();  // K3, B-role
+  const std::uint64_t claim = broken.claim.load(std::memory_order_seq_cst);
+  const std::uint64_t committed = broken.head.load(std::memory_order_seq_cst);
+  std::uint64_t word = open;
+  const bool decided = !broken.seal.compare_exchange_strong(
+      word, seal_word::make(entry_state::generation(state), committed), std::memory_order_seq_cst);  // K4
+  const std::uint64_t seal = decided ? seal_word::head(word, committed) : committed;
+  if (shared_->role.load(std::memory_order_acquire) != unsettled) return false;  // somebody broke the breaker
+  broken.broken_claim.store(std::max(claim, seal), std::memory_order_relaxed);   // K5
+  if (entry_state::kind(state) == EntryKind::producer && entry_state::state(state) == EntryState::active)
+    broken.state.compare_exchange_strong(state, entry_state::with(state, EntryState::broken),
+                                         std::memory_order_acq_rel);
+  const TotalsRecord& totals = Block::record_at(broken, seal);
+  bytes_ = totals.bytes.load(std::memory_order_acquire);
+  voids_ = totals.voids.load(std::memory_order_acquire);
+  for (auto member : {&Entry::waits, &Entry::refused, &Entry::reclaims})
+    (entry_->*member).store((broken.*member).load(std::memory_order_relaxed), std::memory_order_relaxed);
+  entry_->totals[0].bytes.store(bytes_, std::memory_order_relaxed);
+  entry_->totals[0].voids.store(voids_, std::memory_order_relaxed);
+  entry_->totals[0].position.store(seal, std::memory_order_relaxed);
+  entry_->base.store(seal, std::memory_order_relaxed);  // K6
+  entry_->head.store(seal, std::memory_order_release);
+  claim_ = std::max(claim, seal);
+  if (claim_ - seal > ring_.count()) claim_ = seal + ring_.count();  // of a damaged block
+  entry_->claim.store(claim_, std::memory_order_release);            // K7
+  next_ = seal;
+  role_ = role::make(role::epoch(unsettled), claimed_.index);
+  return shared_->role.compare_exchange_strong(unsettled, role_, std::memory_order_seq_cst);  // K8
+}
+
+/// T3, and T4 by what acquire() finds not looked at.
+void Producer::begin_to_produce() {
+  clear_labels(next_, claim_);
+  looked_until_ = next_;
+  room_until_ = 0;
+  joins_seen_ = no_sequence;
+  claimed_.state = entry_state::with(claimed_.state, EntryState::active);
+  entry_->state.store(claimed_.state, std::memory_order_release);
+}
+
+void Producer::clear_labels(std::uint64_t first, std::uint64_t end) noexcept {
+  if (first == no_sequence || end <= first || end - first > ring_.count()) return;
+  for (std::uint64_t s = first; s != end; ++s) {
+    // Only what was never committed, and only if nobody else's message is there.
+    std::uint64_t label = s + 1;
+    ring_.header(s).label.compare_exchange_strong(label, 0, std::memory_order_relaxed);
+  }
+}
+
+// ---- acquiring -----------------------------------------------------------------------------------------------------
+
+AcquireStatus Producer::acquire(const Patience& patience) {
+  if (thread_ != &this_threads_address) {
+    if (thread_ != nullptr) fail_thread();
+    thread_ = &this_threads_address;
+  }
+  if (held_)
+    throw Error{errc::in_use,
+                "acquire a slot of",
+                block_->path(),
+                "this producer holds one already",
+                "commit it or drop it first",
+                std::make_shared<const ProcessIdentity>(ProcessIdentity::self())};
+  for (bool first = true;; first = false) {
+    if (!first && patience.stop != nullptr && patience.stop->stop_requested()) return AcquireStatus::stopped;
+    if (shared_->role.load(std::memory_order_acquire) != role_) fail_reclaimed();
+    // P1
+    if (block_->on_full() != OnFull::overwrite_oldest && is_full()) {
+      look_at_consumers();
+      if (is_full()) {
+        if (block_->on_full() == OnFull::refuse) {
+          if (Clock::now() - judged_ >= longest_park) judge();
+          if (!is_full()) continue;
+          entry_->refused.fetch_add(1, std::memory_order_relaxed);
+          return AcquireStatus::full;
+        }
+        const auto ended = wait(patience, next_ - ring_.count() / 2, [this] {
+          look_at_consumers();
+          return !is_full();
+        });
+        if (ended) return *ended;
+        continue;
+      }
+    }
+    if (next_ >= claim_) {  // P2
+      claim_ = next_ + block_->batch();
+      entry_->claim.store(claim_, std::memory_order_release);
+    }
+    if (next_ >= looked_until_) {        // P3
+      light_barrier(*shared_, fences_);  // B-join, B-role
+      if (shared_->joins.load(std::memory_order_acquire) != joins_seen_) {
+        look_at_consumers();
+        continue;
+      }
+      if (shared_->role.load(std::memory_order_acquire) != role_) fail_reclaimed();
+      held_count_ = 0;
+      if (has_holds_) {
+        full_barrier(*shared_);  // B-hold
+        collect_holds();
+      }
+      looked_until_ = claim_;
+    }
+    // P4
+    if (const Held* held = holder_of(next_)) {
+      if (!still_holds(*held, next_)) {
+        held_ranges_[static_cast<std::size_t>(held - held_ranges_.data())].count = 0;
+        continue;
+      }
+      // Never so many that claim - n would pass head (I2).
+      if (pending() + 1 + block_->batch() <= ring_.count()) {
+        ++next_;
+        ++voids_;
+        continue;
+      }
+      // All are held: nothing of what was voided has been published, so it is taken back.
+      voids_ -= pending();
+      next_ -= pending();
+      const auto ended = wait(patience, 0, [this] {
+        collect_holds();
+        for (std::uint64_t s = next_; s != next_ + ring_.count(); ++s)
+          if (holder_of(s) == nullptr) return true;
+        return false;
+      });
+      if (ended) return *ended;
+      looked_until_ = next_;
+      continue;
+    }
+    room_until_ = std::min(looked_until_, first_held_from(next_));
+    if (lowest_ != no_sequence && block_->on_full() != OnFull::overwrite_oldest)
+      room_until_ = std::min(room_until_, lowest_ + ring_.count());
+    static_cast<void>(begin());
+    return AcquireStatus::ok;
+  }
+}
+
+/// lowest_ and has_holds_, scanned again while holds move (B-move).
+void Producer::look_at_consumers() {
+  for (std::uint64_t before = shared_->joins.load(std::memory_order_acquire);;) {
+    std::uint64_t lowest = no_sequence;
+    bool holds = false;
+    std::uint64_t groups = 0;  // with an active member
+    const std::size_t end = block_->used();
+    for (std::size_t i = 0; i < end; ++i) {
+      Entry& entry = block_->entry(i);
+      const std::uint64_t state = entry.state.load(std::memory_order_acquire);  // E-active
+      const EntryKind kind = entry_state::kind(state);
+      if (entry_state::state(state) == EntryState::broken && kind == EntryKind::producer) holds = true;
+      if (entry_state::state(state) != EntryState::active) continue;
+      if (kind == EntryKind::sequential)
+        lowest = std::min(lowest, entry.cursor.load(std::memory_order_acquire));  // E-release
+      else if (kind == EntryKind::overwritten || kind == EntryKind::latest)
+        holds = true;
+      else if (kind == EntryKind::member)
+        groups |= std::uint64_t{1} << (entry.group.load(std::memory_order_relaxed) % group_limit);
+    }
+    if (groups != 0 && block_->on_full() == OnFull::overwrite_oldest) holds = true;
+    if (groups != 0 && block_->on_full() != OnFull::overwrite_oldest) {
+      std::array<std::uint64_t, group_limit> words{};
+      for (std::size_t g = 0; g < group_limit; ++g) {
+        if (((groups >> g) & 1U) == 0) continue;
+        words[g] = block_->group(g).word.load(std::memory_order_acquire);  // before its members' words
+        lowest = std::min(lowest, group_word::next(words[g]));
+      }
+      for (std::size_t i = 0; i < end; ++i) {
+        Entry& entry = block_->entry(i);
+        const std::uint64_t state = entry.state.load(std::memory_order_acquire);
+        if (entry_state::kind(state) != EntryKind::member || entry_state::state(state) == EntryState::joining ||
+            entry_state::state(state) == EntryState::left)
+          continue;
+        const std::size_t g = entry.group.load(std::memory_order_relaxed) % group_limit;
+        if (((groups >> g) & 1U) == 0) continue;
+        const std::uint64_t member = entry.member.load(std::memory_order_acquire);
+        const std::uint64_t first = member_word::first(member);
+        const MemberState now = member_word::state(member);
+        const bool has = now == MemberState::taken || now == MemberState::again ||
+                         (now == MemberState::intent && group_word::winner(words[g]) == i &&
+                          group_word::next(words[g]) == first + member_word::count(member));
+        if (has) lowest = std::min(lowest, first);
+      }
+    }
+    const std::uint64_t after = shared_->joins.load(std::memory_order_acquire);
+    if (after == before) {
+      lowest_ = lowest;
+      has_holds_ = holds;
+      joins_seen_ = after;
+      return;
+    }
+    before = after;
+  }
+}
+
+void Producer::add_hold(std::uint64_t first, std::uint64_t count, std::size_t index) noexcept {
+  if (count != 0 && held_count_ < held_ranges_.size())
+    held_ranges_[held_count_++] = {first, std::min(count, ring_.count()), index};
+}
+
+/// After a full barrier (B-hold), or a look at holds that can only go away.
+void Producer::collect_holds() {
+  held_count_ = 0;
+  bool anybody = false;
+  for (std::size_t i = 0, end = block_->used(); i < end; ++i) {
+    Entry& entry = block_->entry(i);
+    std::uint64_t state = entry.state.load(std::memory_order_acquire);
+    const EntryKind kind = entry_state::kind(state);
+    if (entry_state::state(state) == EntryState::broken && kind == EntryKind::producer) {
+      const auto quarantine = Block::quarantine_of(entry);
+      if (block_->is_gone(state)) {  // the quarantine ends
+        clear_labels(quarantine.first, quarantine.end);
+        entry.state.compare_exchange_strong(state, entry_state::with(state, EntryState::left),
+                                            std::memory_order_acq_rel);
+        continue;
+      }
+      anybody = true;
+      add_hold(quarantine.first, quarantine.end - quarantine.first, i);
+    } else if (entry_state::state(state) == EntryState::active &&
+               (kind == EntryKind::latest || kind == EntryKind::overwritten)) {
+      anybody = true;
+      const auto hold = entry.hold.load(std::memory_order_acquire);  // E-release
+      if (hold != no_sequence) add_hold(hold, kind == EntryKind::latest ? 1 : block_->batch(), i);
+    } else if (kind == EntryKind::member && block_->on_full() == OnFull::overwrite_oldest &&
+               (entry_state::state(state) == EntryState::active || entry_state::state(state) == EntryState::dead)) {
+      if (entry_state::state(state) == EntryState::dead &&
+          !block_->group_lives(entry.group.load(std::memory_order_relaxed)))
+        continue;
+      anybody = true;
+      const auto member = entry.member.load(std::memory_order_acquire);
+      if (member_word::state(member) != MemberState::idle)
+        add_hold(member_word::first(member), member_word::count(member), i);
+    }
+  }
+  has_holds_ = anybody;  // who joins later moves `joins`
+}
+
+const Producer::Held* Producer::holder_of(std::uint64_t sequence) const noexcept {
+  for (std::size_t i = 0; i < held_count_; ++i)
+    if (((sequence - held_ranges_[i].first) & ring_.mask) < held_ranges_[i].count) return &held_ranges_[i];
+  return nullptr;
+}
+
+std::uint64_t Producer::first_held_from(std::uint64_t sequence) const noexcept {
+  std::uint64_t first = no_sequence;
+  for (std::size_t i = 0; i < held_count_; ++i)
+    if (held_ranges_[i].count != 0)
+      first = std::min(first, sequence + ((held_ranges_[i].first - sequence) & ring_.mask));
+  return first;
+}
+
+bool Producer::still_holds(const Held& held, std::uint64_t sequence) {
+  Entry& entry = block_->entry(held.index);
+  const std::uint64_t state = entry.state.load(std::memory_order_acquire);
+  const EntryKind kind = entry_state::kind(state);
+  // A dead hold costs a slot in each lap until it is found; to look costs microseconds.
+  constexpr std::uint64_t rarely = 1024;
+  const std::uint64_t count = ++voids_by_same_;
+  if ((count & (count - 1)) == 0 || count % rarely == 0) {
+    if (entry_state::state(state) == EntryState::active && block_->drop_if_dead(held.index, state) &&
+        kind != EntryKind::member)
+      return false;
+  }
+  const auto covers = [&](std::uint64_t first, std::uint64_t length) {
+    return ((sequence - first) & ring_.mask) < length;
+  };
+  switch (kind) {
+    case EntryKind::producer:
+      return entry_state::state(state) == EntryState::broken;
+    case EntryKind::latest:
+    case EntryKind::overwritten: {
+      const auto hold = entry.hold.load(std::memory_order_acquire);
+      return entry_state::state(state) == EntryState::active && hold != no_sequence &&
+             covers(hold, kind == EntryKind::latest ? 1 : block_->batch());
+    }
+    case EntryKind::member: {
+      const auto member = entry.member.load(std::memory_order_acquire);
+      return member_word::state(member) != MemberState::idle &&
+             covers(member_word::first(member), member_word::count(member));
+    }
+    default:
+      return false;
+  }
+}
+
+template <class Ready>
+std::optional<AcquireStatus> Producer::wait(const Patience& patience, std::uint64_t half_empty, Ready ready) {
+  const auto ended = [&]() -> std::optional<AcquireStatus> {
+    if (patience.stop != nullptr && patience.stop->stop_requested()) return AcquireStatus::stopped;
+    if (!patience.deadline.passed()) return {};
+    if (Clock::now() - judged_ >= longest_park) {  // for those who never wait long enough
+      judge();
+      if (ready()) return {};
+    }
+    entry_->refused.fetch_add(1, std::memory_order_relaxed);
+    return AcquireStatus::timed_out;
+  };
+  if (const auto status = ended()) return status;
+  if (ready()) return {};
+  for (Backoff backoff; backoff.again();)
+    if (ready()) return {};
+  entry_->waits.fetch_add(1, std::memory_order_relaxed);
+  // First until half of the ring is free, so that not every release wakes; after that, one slot is enough.
+  for (std::uint64_t target = half_empty;; target = half_empty == 0 ? 0 : next_ - ring_.count() + 1) {
+    if (const auto status = ended()) return status;
+    if (shared_->role.load(std::memory_order_acquire) != role_) return {};
+    const auto event = shared_->writer_event.load(std::memory_order_acquire);
+    shared_->writer_target.store(target, std::memory_order_seq_cst);
+    block_->heavy_barrier();  // B-park-writer
+    if (ready()) {
+      shared_->writer_target.store(no_sequence, std::memory_order_relaxed);
+      return {};
+    }
+    const auto began = Clock::now();
+    platform::wait_on(shared_->writer_event, event,
+                      std::min<std::chrono::nanoseconds>(longest_park, patience.deadline.remaining()));
+    shared_->writer_target.store(no_sequence, std::memory_order_relaxed);
+    if (Clock::now() - began >= longest_park) judge();
+    if (ready()) return {};
+  }
+}
+
+/// Whoever is in the way and dead is dropped (I7).
+void Producer::judge() {
+  judged_ = Clock::now();
+  for (std::size_t i = 0, end = block_->used(); i < end; ++i) {
+    const auto state = block_->entry(i).state.load(std::memory_order_acquire);
+    if (entry_state::kind(state) != EntryKind::producer) block_->drop_if_dead(i, state);
+  }
+  joins_seen_ = no_sequence;
+  if (block_->on_full() != OnFull::overwrite_oldest) look_at_consumers();
+}
+
+// ---- the rest ------------------------------------------------------------------------------------------------------
+
+void Producer::stamp_slot(SlotHeader& header, std::size_t bytes) noexcept {
+  if (block_->header().time_stamps != 0)
+    header.time.store(static_cast<std::uint64_t>(std::chrono::nanoseconds{Clock::now().time_since_epoch()}.count()),
+                      std::memory_order_relaxed);
+  if (block_->has_checksums())
+    static_cast<ChecksummedSlotHeader&>(header).checksum.store(checksum_of(ring_.payload_of(header), next_, bytes),
+                                                               std::memory_order_relaxed);
+}
+
+DataBlockMutex& Producer::zone_mutex() {
+  if (!zone_mutex_) zone_mutex_.emplace(block_->make_zone_mutex());
+  return *zone_mutex_;
+}
+
+void Producer::adopt() {
+  if (held_)
+    throw Error{errc::in_use,
+                "move the producer of",
+                block_->path(),
+                "it holds a slot",
+                "commit it or drop it first",
+                std::make_shared<const ProcessIdentity>(ProcessIdentity::self())};
+  if (forked_) fail_thread();
+  thread_ = &this_threads_address;
+}
+
+void Producer::fail_thread() const {
+  throw Error{
+      errc::concurrent_use,
+      "produce into",
+      block_->path(),
+      forked_ ? "this is a forked child: the producer is its parent's" : "this producer belongs to another thread",
+      forked_ ? "attach in the child" : "use it in that thread, or adopt() it",
+      std::make_shared<const ProcessIdentity>(ProcessIdentity::self())};
+}
+
+// What the hot paths in slot_protocol.hpp call: a SlotWriter is always a Producer.
+AcquireStatus SlotWriter::acquire_slowly(const Patience& patience) {
+  return static_cast<Producer*>(this)->acquire(patience);
+}
+void SlotWriter::wake_readers() noexcept { static_cast<const Producer*>(this)->block().wake_readers(); }
+void SlotWriter::stamp(SlotHeader& header, std::size_t bytes) noexcept {
+  static_cast<Producer*>(this)->stamp_slot(header, bytes);
+}
+void SlotWriter::fail_commit(std::size_t bytes) const {
+  const auto& producer = *static_cast<const Producer*>(this);
+  if (thread_ != &this_threads_address) producer.fail_thread();
+  throw Error{std::make_error_code(std::errc::invalid_argument), "commit to", producer.block().path(),
+              std::to_string(bytes) + " bytes do not fit into a slot of " + std::to_string(ring_.size),
+              "create the block with a larger slot_size"};
+}
+void SlotWriter::fail_reclaimed() const {
+  const auto& producer = *static_cast<const Producer*>(this);
+  const auto now = producer.block().role();
+  auto other = producer.block().identity(now.entry->state.load(std::memory_order_acquire));
+  throw Error{
+      errc::reclaimed,
+      "produce into",
+      producer.block().path(),
+      "an operator took the role from this producer; what it committed from slot " +
+          std::to_string(std::min(seal_word::head(entry_->seal.load(std::memory_order_acquire), next_), next_)) +
+          " on is not delivered",
+      "attach again, when the role is free",
+      other ? std::make_shared<const ProcessIdentity>(std::move(*other)) : nullptr};
+}
+void end(SlotWriter& writer) noexcept { delete static_cast<Producer*>(&writer); }
+}  // namespace holdfast::detail
