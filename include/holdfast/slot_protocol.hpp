@@ -157,7 +157,7 @@ static_assert(sizeof(Entry) == 512);
 struct alignas(128) Group {
   std::atomic<std::uint64_t> word, orphans, adopter;
   alignas(64) std::atomic<std::uint64_t> start;
-  std::atomic<std::uint64_t> start_voids, end, end_voids;
+  std::atomic<std::uint64_t> start_voids, end, undelivered;
   alignas(64) Label name;
   std::array<std::array<MemberCounts, 2>, entry_limit> counts;
 };

@@ -9,6 +9,8 @@
 
 #include <holdfast/platform/futex.hpp>
 
+#include "data_block/statistics.hpp"
+
 namespace holdfast::detail {
 namespace {
 constexpr std::size_t slot_count_limit = std::size_t{1} << 32U;
@@ -17,8 +19,8 @@ constexpr std::size_t kept_places = 16;
 
 constexpr std::uint64_t rounded_up(std::uint64_t size, std::uint64_t to) noexcept { return (size + to - 1) / to * to; }
 
-[[noreturn, gnu::cold]] void refuse(std::string_view name, const std::string& reason, std::string_view remedy = {}) {
-  throw Error{std::make_error_code(std::errc::invalid_argument), "create the block", name, reason, remedy};
+[[noreturn, gnu::cold]] void refuse(std::string_view path, const std::string& reason, std::string_view remedy = {}) {
+  throw Error{std::make_error_code(std::errc::invalid_argument), "create the block", path, reason, remedy};
 }
 
 void check_text(std::string_view name, std::string_view operation, std::string_view text, std::string_view what) {
@@ -27,15 +29,15 @@ void check_text(std::string_view name, std::string_view operation, std::string_v
               std::string{what}.append(" has to be a text of up to 63 bytes")};
 }
 
-BlockHeader header_for(std::string_view name, const DataBlockOptions& options) {
-  if (options.slot_size == 0) refuse(name, "its slots would have 0 bytes", "set slot_size");
+BlockHeader header_for(std::string_view path, const DataBlockOptions& options) {
+  if (options.slot_size == 0) refuse(path, "its slots would have 0 bytes", "set slot_size");
   if (options.slot_size > std::numeric_limits<std::uint32_t>::max())
-    refuse(name, "a slot can have up to 4294967295 bytes");
+    refuse(path, "a slot can have up to 4294967295 bytes");
   if (options.slot_count < 2 || options.slot_count > slot_count_limit)
-    refuse(name, "a ring has at least 2 slots, and at most 2^32");
+    refuse(path, "a ring has at least 2 slots, and at most 2^32");
   if (options.on_full > OnFull::refuse || options.checksum > Checksum::every_read)
-    refuse(name, "on_full or checksum has a value that is none of the named ones");
-  check_text(name, "create the block", options.schema.name, "the schema's name");
+    refuse(path, "on_full or checksum has a value that is none of the named ones");
+  check_text(path, "create the block", options.schema.name, "the schema's name");
   BlockHeader header{};
   header.magic = block_magic;
   header.version = block_version;
@@ -56,7 +58,7 @@ BlockHeader header_for(std::string_view name, const DataBlockOptions& options) {
   options.schema.name.copy(header.schema_name.data(), label_limit);
   const auto geometry =
       geometry_of(header.slot_size, header.slot_count, header.zone_size, options.checksum != Checksum::none);
-  if (!geometry) refuse(name, "no block can be that large");
+  if (!geometry) refuse(path, "no block can be that large");
   header.block_size = geometry->size;
   return header;
 }
@@ -122,8 +124,8 @@ void write_text(Label& label, const std::string& text) noexcept {
 // ---- creating, attaching -------------------------------------------------------------------------------------------
 
 Block::Pointer Block::create(std::string_view name, const DataBlockOptions& options) {
-  const BlockHeader header = header_for(name, options);
   const SegmentPlace place{name, "create"};
+  const BlockHeader header = header_for(place.path(), options);
   SegmentFound instead;
   auto segment = Segment::create(place, header.block_size, options.segment, patience_with_removers, instead,
                                  [&](auto data) { fill(data, header); });
@@ -132,8 +134,8 @@ Block::Pointer Block::create(std::string_view name, const DataBlockOptions& opti
 }
 
 Block::Pointer Block::create_or_attach(std::string_view name, const DataBlockOptions& options, Deadline deadline) {
-  const BlockHeader header = header_for(name, options);
   const SegmentPlace place{name, "create or attach to"};
+  const BlockHeader header = header_for(place.path(), options);
   for (;;) {
     SegmentFound there;
     auto segment = Segment::create(place, header.block_size, options.segment, deadline, there,
@@ -307,11 +309,12 @@ Block::Totals Block::totals() const noexcept {
   for (;;) {
     const Role now = role();
     const TotalsRecord& record = record_at(*now.entry, now.head);
-    const Totals totals{now.head, record.bytes.load(std::memory_order_acquire),
+    // A record is whole if the head had reached its position before it was read, and its position is the same after it
+    // was: its producer changes that first (E-books). The head may have gone on.
+    const auto position = record.position.load(std::memory_order_acquire);
+    const Totals totals{position, record.bytes.load(std::memory_order_acquire),
                         record.voids.load(std::memory_order_acquire)};
-    if (now.entry->head.load(std::memory_order_acquire) == now.head &&
-        shared_->role.load(std::memory_order_acquire) == now.word)
-      return totals;
+    if (position <= now.head && record.position.load(std::memory_order_relaxed) == position) return totals;
   }
 }
 
@@ -416,9 +419,7 @@ void Block::activate(Claimed& claimed) {
   heavy_barrier();                                                             // B-join
 }
 
-/// Of an entry, or of a group.
-template <class Ended>
-void Block::note_end(Ended& ended) const noexcept {
+void Block::note_end(Entry& ended) const noexcept {
   const Totals now = totals();
   ended.end_voids.store(now.voids, std::memory_order_relaxed);
   ended.end.store(now.head, std::memory_order_release);
@@ -427,7 +428,10 @@ void Block::note_end(Ended& ended) const noexcept {
 /// If that was its last member.
 void Block::note_end_of_group(const Entry& member) const noexcept {
   const std::uint64_t index = member.group.load(std::memory_order_relaxed);
-  if (index < group_limit && !group_lives(index)) note_end(group(index));
+  if (index >= group_limit || group_lives(index)) return;
+  Group& ended = group(index);
+  ended.undelivered.store(picture_of(*this, index).ahead(), std::memory_order_relaxed);
+  ended.end.store(totals().head, std::memory_order_release);
 }
 
 void Block::leave(std::size_t index, std::uint64_t state) noexcept {

@@ -73,6 +73,7 @@ class Block {
     std::uint64_t head, bytes, voids;
   };
   [[nodiscard]] Totals totals() const noexcept;
+  /// The greatest position that is not beyond that head.
   [[nodiscard]] static TotalsRecord& record_at(Entry& entry, std::uint64_t head) noexcept;
 
   /// An entry of this process, joining, with cleared words. Throws errc::too_many_participants.
@@ -96,8 +97,7 @@ class Block {
   [[nodiscard]] bool has_name() const noexcept;  ///< The segment bears its name still.
 
  private:
-  template <class Ended>
-  void note_end(Ended& ended) const noexcept;
+  void note_end(Entry& ended) const noexcept;
   void note_end_of_group(const Entry& member) const noexcept;
   Segment::Pointer segment_;
   std::string name_;

@@ -10,7 +10,7 @@ namespace holdfast::detail {
 namespace {
 constexpr char nobodys = 0;  // belongs to no thread: a consumer in a forked child
 
-void check_options(const Block& block, const ConsumerOptions& options) {
+void check_options(const Block& block, const ConsumerOptions& options, bool names_a_slot) {
   const auto refuse = [&](std::string_view reason) {
     throw Error{std::make_error_code(std::errc::invalid_argument), "consume from", block.path(), reason};
   };
@@ -20,6 +20,8 @@ void check_options(const Block& block, const ConsumerOptions& options) {
   if (options.mode > ReadMode::latest_only) refuse("mode has a value that is none of the named ones");
   if (!options.group.empty() && options.mode == ReadMode::latest_only)
     refuse("a group shares slots in order; for the latest one only, attach without a group");
+  if (options.mode == ReadMode::latest_only && names_a_slot)
+    refuse("who reads the latest one only cannot start at a given one");
   block.check_schema(options.schema);
 }
 }  // namespace
@@ -27,7 +29,7 @@ void check_options(const Block& block, const ConsumerOptions& options) {
 // ---- joining ---------------------------------------------------------------------------------------------------------
 
 Consumer::Consumer(Block::Pointer block, const ConsumerOptions& options, Deadline deadline) : block_{std::move(block)} {
-  check_options(*block_, options);
+  check_options(*block_, options, options.start.where_ == Where::id);
   shared_ = &block_->shared();
   ring_ = block_->ring();
   fences_ = block_->fences();
@@ -118,7 +120,7 @@ void Consumer::pin(std::uint64_t at) noexcept {
       set_member(MemberState::intent, at, member_limit());
       break;
     default:
-      entry_->hold.store(at, std::memory_order_relaxed);
+      entry_->hold.store(at, std::memory_order_release);
   }
 }
 
@@ -176,7 +178,8 @@ void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
       at = end;
       continue;
     }
-    const Block::Totals totals = block_->totals();
+    Block::Totals totals = block_->totals();
+    while (totals.head < at) totals = block_->totals();
     if (pins_all) {  // whatever has been committed from there on is there still
       see_role();
       std::uint64_t voids = 0;
@@ -264,7 +267,7 @@ bool Consumer::look_overwritten(std::size_t at_most) {
   std::uint64_t at = position_;
   while (at < role_seen_.head) {
     if (range_end_ <= at) {
-      entry_->hold.store(at, std::memory_order_relaxed);  // H1
+      entry_->hold.store(at, std::memory_order_release);  // H1, E-release of the range before
       full_barrier(*shared_);                             // B-hold
       see_role();
       const std::uint64_t claim = claim_in_role(role_seen_);  // H2
@@ -283,8 +286,14 @@ bool Consumer::look_overwritten(std::size_t at_most) {
     at = end;
   }
   range_end_ = readable_until_ = 0;
-  entry_->hold.store(no_sequence, std::memory_order_release);
+  let_go_of_hold();
   return false;
+}
+
+void Consumer::let_go_of_hold() noexcept {
+  entry_->hold.store(no_sequence, std::memory_order_release);  // E-release
+  light_barrier(*shared_, fences_);                            // B-park-writer
+  if (shared_->writer_target.load(std::memory_order_relaxed) != no_sequence) block_->wake_writer();
 }
 
 bool Consumer::look_latest() {
@@ -292,7 +301,7 @@ bool Consumer::look_latest() {
   if (role_seen_.head <= position_) return false;
   for (int attempt = 0; attempt < 16; ++attempt) {
     const std::uint64_t newest = role_seen_.head - 1;
-    entry_->hold.store(newest, std::memory_order_relaxed);  // H1
+    entry_->hold.store(newest, std::memory_order_release);  // H1
     full_barrier(*shared_);                                 // B-hold
     see_role();
     const std::uint64_t claim = claim_in_role(role_seen_);  // H2
@@ -301,7 +310,7 @@ bool Consumer::look_latest() {
       return true;
     if (role_seen_.head <= position_) break;
   }
-  entry_->hold.store(no_sequence, std::memory_order_release);
+  let_go_of_hold();
   return false;
 }
 
@@ -387,11 +396,9 @@ bool Consumer::release() noexcept {
   } else {  // latest
     position_ += held_;
     entry_->cursor.store(position_, std::memory_order_release);
-    entry_->hold.store(no_sequence, std::memory_order_release);  // E-release
+    let_go_of_hold();
   }
   held_ = 0;
-  light_barrier(*shared_, fences_);  // B-park-writer
-  if (shared_->writer_target.load(std::memory_order_relaxed) != no_sequence) block_->wake_writer();
   return entry_->state.load(std::memory_order_relaxed) == state_;
 }
 
@@ -405,11 +412,8 @@ std::optional<std::uint64_t> Consumer::last_id() const noexcept {
 }
 
 Books Consumer::books() const {
-  if (kind_ != EntryKind::member) return books_of(*block_, *entry_);
-  Books books;
-  std::uint64_t redelivered = 0;
-  static_cast<void>(books_of_group(*block_, group_, books, redelivered));
-  return books;
+  return kind_ == EntryKind::member ? books_of(*block_, picture_of(*block_, group_), group_)
+                                    : books_of(*block_, *entry_);
 }
 
 DataBlockMutex& Consumer::zone_mutex() {

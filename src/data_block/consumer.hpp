@@ -8,6 +8,7 @@
 
 #include "data_block/block.hpp"
 #include "data_block/event_bridge.hpp"
+#include "data_block/statistics.hpp"
 #include "process_wide.hpp"
 
 namespace holdfast::detail {
@@ -59,6 +60,7 @@ class Consumer final : public SlotReader, ForkAware {
   [[nodiscard]] bool look_as_member(std::size_t at_most);
   [[nodiscard]] bool look(std::size_t at_most);
   void see_role() noexcept;
+  void let_go_of_hold() noexcept;
   /// Delivers the first data from `from` on, up to `end`, and as many after it as wanted. False: there are only voids.
   [[nodiscard]] bool deliver(std::uint64_t from, std::uint64_t end, std::size_t at_most);
   void pass_over(std::uint64_t to, std::uint64_t voids_below, std::uint64_t cursor) noexcept;
@@ -95,10 +97,4 @@ class Consumer final : public SlotReader, ForkAware {
   std::unique_ptr<EventBridge> bridge_;
   bool forked_ = false;
 };
-
-/// Books of a consumer that is no member, from its words alone.
-[[nodiscard]] Books books_of(const Block& block, const Entry& entry);
-/// Books of a group; false: its members were too busy for an exact picture.
-[[nodiscard]] bool books_of_group(const Block& block, std::size_t group, Books& books, std::uint64_t& redelivered);
-[[nodiscard]] BlockStatistics statistics_of(const Block& block);
 }  // namespace holdfast::detail

@@ -235,7 +235,9 @@ void Consumer::let_go_as_member() noexcept {
   add(other.voids, valid.voids, member_voids_);
   add(other.redelivered, valid.redelivered, member_redelivered_);
   parity_ = !parity_;
-  entry_->member.store(member_word::idle(parity_), std::memory_order_seq_cst);
+  entry_->member.store(member_word::idle(parity_), std::memory_order_seq_cst);  // E-release
+  light_barrier(*shared_, fences_);                                             // B-park-writer
+  if (shared_->writer_target.load(std::memory_order_relaxed) != no_sequence) block_->wake_writer();
 }
 
 // ---- adopting ----------------------------------------------------------------------------------------------------------

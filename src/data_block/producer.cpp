@@ -279,6 +279,16 @@ AcquireStatus Producer::acquire(const Patience& patience) {
       // All are held: nothing of what was voided has been published, so it is taken back.
       voids_ -= pending();
       next_ -= pending();
+      if (block_->on_full() == OnFull::refuse) {
+        if (Clock::now() - judged_ >= longest_park) judge();
+        collect_holds();
+        if (holder_of(next_) == nullptr) {
+          looked_until_ = next_;
+          continue;
+        }
+        entry_->refused.fetch_add(1, std::memory_order_relaxed);
+        return AcquireStatus::full;
+      }
       const auto ended = wait(patience, 0, [this] {
         collect_holds();
         for (std::uint64_t s = next_; s != next_ + ring_.count(); ++s)
@@ -368,7 +378,8 @@ void Producer::collect_holds() {
     const EntryKind kind = entry_state::kind(state);
     if (entry_state::state(state) == EntryState::broken && kind == EntryKind::producer) {
       const auto quarantine = Block::quarantine_of(entry);
-      if (block_->is_gone(state)) {  // the quarantine ends
+      constexpr unsigned rarely = 64;                                     // to look costs microseconds
+      if (quarantine_looks_++ % rarely == 0 && block_->is_gone(state)) {  // the quarantine ends
         clear_labels(quarantine.first, quarantine.end);
         entry.state.compare_exchange_strong(state, entry_state::with(state, EntryState::left),
                                             std::memory_order_acq_rel);

@@ -77,6 +77,7 @@ class Producer final : public SlotWriter, ForkAware {
   std::array<Held, 2 * entry_limit> held_ranges_{};
   std::size_t held_count_ = 0;
   std::uint64_t voids_by_same_ = 0;  // since whoever holds was judged
+  unsigned quarantine_looks_ = 0;
   std::chrono::steady_clock::time_point judged_{};
 };
 }  // namespace holdfast::detail

@@ -1,48 +1,34 @@
-// Books and statistics, from words that others are writing: read, and read again until nothing has moved.
+// Read, and read again until nothing has moved.
 #include <algorithm>
 #include <array>
 #include <utility>
 
-#include "data_block/consumer.hpp"
+#include "data_block/statistics.hpp"
 
 namespace holdfast::detail {
-namespace {
-struct Committed {
-  std::uint64_t head, voids;
-};
-
-/// What counts as committed for who has ended: what had been then.
-template <class Words>
-Committed committed_for(const Block& block, const Words& words) {
-  const std::uint64_t end = words.end.load(std::memory_order_acquire);
-  if (end != no_sequence) return {end, words.end_voids.load(std::memory_order_relaxed)};
-  const auto totals = block.totals();
-  return {totals.head, totals.voids};
-}
-
-const BooksRecord& record_at(const Entry& entry, std::uint64_t cursor) noexcept {
-  const auto& [first, second] = entry.books;
-  const auto a = first.position.load(std::memory_order_acquire), b = second.position.load(std::memory_order_acquire);
-  if (a > cursor) return second;
-  if (b > cursor) return first;
-  return a >= b ? first : second;
-}
-}  // namespace
-
-Books books_of(const Block& block, const Entry& entry) {
+Books books_of(const Block& block, const Entry& entry) noexcept {
   for (;;) {
     const std::uint64_t start = entry.start.load(std::memory_order_acquire);
     if (start == no_sequence) return {};
-    const std::uint64_t cursor = entry.cursor.load(std::memory_order_acquire);
-    const BooksRecord& record = record_at(entry, cursor);
-    const bool has_record = record.position.load(std::memory_order_acquire) <= cursor;  // before the first gap: none
-    Books books;
-    books.skipped = has_record ? record.skipped.load(std::memory_order_acquire) : 0;
-    books.voids = has_record ? record.voids.load(std::memory_order_acquire) : 0;
     const std::uint64_t start_voids = entry.start_voids.load(std::memory_order_relaxed);
-    const Committed now = committed_for(block, entry);
-    if (entry.cursor.load(std::memory_order_acquire) != cursor || entry.start.load(std::memory_order_acquire) != start)
-      continue;
+    const std::uint64_t cursor = entry.cursor.load(std::memory_order_acquire);
+    const BooksRecord* valid = nullptr;
+    for (const BooksRecord& record : entry.books) {
+      const auto position = record.position.load(std::memory_order_acquire);
+      if (position <= cursor && (valid == nullptr || position > valid->position.load(std::memory_order_relaxed)))
+        valid = &record;
+    }
+    if (valid == nullptr) continue;  // both have been written since the cursor was read
+    const auto position = valid->position.load(std::memory_order_acquire);
+    Books books;
+    books.skipped = valid->skipped.load(std::memory_order_acquire);
+    books.voids = valid->voids.load(std::memory_order_acquire);
+    // As for totals(): whole if its position has not changed (E-books).
+    if (position > cursor || valid->position.load(std::memory_order_relaxed) != position) continue;
+    // Who has ended is owed what had been committed then.
+    Block::Totals now{entry.end.load(std::memory_order_acquire), 0, entry.end_voids.load(std::memory_order_relaxed)};
+    if (now.head == no_sequence) now = block.totals();
+    if (now.head < cursor || entry.start.load(std::memory_order_acquire) != start) continue;
     books.committed = now.head - start - (now.voids - start_voids);
     books.delivered = cursor - start - books.skipped - books.voids;
     books.in_flight = books.committed - books.delivered - books.skipped;
@@ -50,26 +36,25 @@ Books books_of(const Block& block, const Entry& entry) {
   }
 }
 
-bool books_of_group(const Block& block, std::size_t index, Books& books, std::uint64_t& redelivered) {
+GroupPicture picture_of(const Block& block, std::size_t index) noexcept {
   const Group& group = block.group(index);
-  const Ring& ring = block.ring();
-  for (int attempt = 0;; ++attempt) {
+  for (int patience = 1000;; --patience) {
+    GroupPicture picture;
     const std::uint64_t word = group.word.load(std::memory_order_acquire);
-    const std::uint64_t start = group.start.load(std::memory_order_acquire);
-    books = {};
-    redelivered = 0;
-    if (start == no_sequence) return true;
-    std::array<std::uint64_t, entry_limit> members{};
+    picture.next = group_word::next(word);
+    picture.start = group.start.load(std::memory_order_acquire);
+    if (picture.start == no_sequence) return picture;
+    const std::uint64_t head = block.totals().head;
     const auto role = block.role();
-    std::uint64_t held_data = 0, held = 0;
+    std::array<std::uint64_t, entry_limit> members{};
     const std::size_t used = block.used();
     for (std::size_t i = 0; i < used; ++i) {
       const Entry& entry = block.entry(i);
       members[i] = entry.member.load(std::memory_order_acquire);
       const MemberCounts& counts = group.counts[i][member_word::parity(members[i]) ? 1 : 0];
-      books.skipped += counts.skipped.load(std::memory_order_acquire);
-      books.voids += counts.voids.load(std::memory_order_acquire);
-      redelivered += counts.redelivered.load(std::memory_order_acquire);
+      picture.skipped += counts.skipped.load(std::memory_order_acquire);
+      picture.voids += counts.voids.load(std::memory_order_acquire);
+      picture.redelivered += counts.redelivered.load(std::memory_order_acquire);
       const std::uint64_t state = entry.state.load(std::memory_order_acquire);
       if (entry_state::kind(state) != EntryKind::member || entry.group.load(std::memory_order_relaxed) != index)
         continue;
@@ -77,29 +62,34 @@ bool books_of_group(const Block& block, std::size_t index, Books& books, std::ui
       const std::uint64_t first = member_word::first(members[i]), count = member_word::count(members[i]);
       if (has == MemberState::taken || has == MemberState::again ||
           (has == MemberState::intent && group_word::winner(word) == i && group_word::next(word) == first + count)) {
-        held += count;
-        for (std::uint64_t s = first; s != first + count; ++s) held_data += block.is_valid(s, role) ? 1U : 0U;
+        picture.held += count;
+        for (std::uint64_t s = first; s != first + count; ++s) picture.held_data += block.is_valid(s, role) ? 1U : 0U;
       }
     }
-    const std::uint64_t next = group_word::next(word);
-    const Committed now = committed_for(block, group);
-    // Voids below `next`: those below the head, less those between. What has been overwritten is taken for data.
-    std::uint64_t data_ahead = 0;
-    const std::uint64_t behind = now.head > next ? now.head - next : 0;
-    const std::uint64_t readable = std::min(behind, ring.count());
-    for (std::uint64_t s = now.head - readable; s != now.head; ++s) data_ahead += block.is_valid(s, role) ? 1U : 0U;
-    data_ahead += behind - readable;
-    bool moved = group.word.load(std::memory_order_acquire) != word || block.totals().head != role.head;
+    // What has been overwritten before it was taken is counted as data: nobody can tell any more.
+    const std::uint64_t behind = head > picture.next ? head - picture.next : 0;
+    const std::uint64_t readable = std::min(behind, block.ring().count());
+    for (std::uint64_t s = head - readable; s != head; ++s) picture.not_taken += block.is_valid(s, role) ? 1U : 0U;
+    picture.not_taken += behind - readable;
+    bool moved = group.word.load(std::memory_order_acquire) != word;
     for (std::size_t i = 0; i < used; ++i)
       moved = moved || block.entry(i).member.load(std::memory_order_acquire) != members[i];
-    constexpr int patience = 1000;
-    if (moved && attempt < patience) continue;
-    books.delivered = next - start - held - books.skipped - books.voids;
-    books.in_flight = held_data + data_ahead;
-    books.voids += held - held_data;
-    books.committed = books.delivered + books.skipped + books.in_flight;
-    return !moved;
+    picture.exact = !moved;
+    if (!moved || patience == 0) return picture;
   }
+}
+
+Books books_of(const Block& block, const GroupPicture& picture, std::size_t index) noexcept {
+  if (picture.start == no_sequence) return {};
+  const Group& group = block.group(index);
+  const bool ended = group.end.load(std::memory_order_acquire) != no_sequence;
+  Books books;
+  books.skipped = picture.skipped;
+  books.voids = picture.voids;
+  books.delivered = picture.next - picture.start - picture.held - picture.skipped - picture.voids;
+  books.in_flight = ended ? group.undelivered.load(std::memory_order_relaxed) : picture.ahead();
+  books.committed = books.delivered + books.skipped + books.in_flight;
+  return books;
 }
 
 BlockStatistics statistics_of(const Block& block) {
@@ -163,7 +153,10 @@ BlockStatistics statistics_of(const Block& block) {
     ConsumerStatistics group;
     group.group = text_in(block.group(g).name);
     group.members = std::move(groups[g].members);
-    group.in_motion = !books_of_group(block, g, group.books, group.redelivered);
+    const GroupPicture picture = picture_of(block, g);
+    group.in_motion = !picture.exact;
+    group.books = books_of(block, picture, g);
+    group.redelivered = picture.redelivered;
     group.holding = groups[g].holding;
     group.ended = !groups[g].lives;
     result.consumers.push_back(std::move(group));
