@@ -69,6 +69,7 @@ Consumer::~Consumer() {
 void Consumer::after_fork_in_child() noexcept {
   forked_ = true;
   thread_ = &nobodys;
+  cursor_releases_ = false;  // so that release() comes here, and leaves the parent's words alone
 }
 
 /// `claim` of the producer in role; none: it is being broken, and nothing can be validated now.
@@ -350,6 +351,10 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
     return true;
   };
   if (taken()) return AcquireStatus::ok;
+  if (kind_ == EntryKind::member && std::chrono::steady_clock::now() - judged_ >= longest_park) {
+    judge_members();  // also for those who never wait
+    if (taken()) return AcquireStatus::ok;
+  }
   const auto ended = [&]() -> std::optional<AcquireStatus> {
     if (patience.stop != nullptr && patience.stop->stop_requested()) return AcquireStatus::stopped;
     if (!patience.deadline.passed()) return {};
@@ -391,6 +396,10 @@ bool Consumer::is_removed() const {
 }
 
 bool Consumer::release() noexcept {
+  if (forked_) {
+    held_ = 0;
+    return true;
+  }
   if (kind_ == EntryKind::member) {
     let_go_as_member();
   } else {  // latest

@@ -1,5 +1,6 @@
 // consumer.hpp - the cold side of a consumer: joining, waiting, the modes that hold single slots, groups.
 #pragma once
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -93,6 +94,7 @@ class Consumer final : public SlotReader, ForkAware {
   std::uint64_t member_skipped_ = 0, member_voids_ = 0, member_redelivered_ = 0;  // of what it holds
   std::optional<std::uint64_t> last_id_;  // of who does not release by the cursor; of all, while position_ is unmarked_
   std::uint64_t unmarked_ = 0;
+  std::chrono::steady_clock::time_point judged_{};
   std::optional<DataBlockMutex> zone_mutex_;
   std::unique_ptr<EventBridge> bridge_;
   bool forked_ = false;

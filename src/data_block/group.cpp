@@ -243,6 +243,7 @@ void Consumer::let_go_as_member() noexcept {
 // ---- adopting ----------------------------------------------------------------------------------------------------------
 
 void Consumer::judge_members() {
+  judged_ = std::chrono::steady_clock::now();
   for_each_member([this](std::size_t i, Entry& entry, std::uint64_t state) {
     if (entry_state::state(state) == EntryState::active)
       block_->drop_if_dead(i, state);
