@@ -60,18 +60,13 @@ else()
   set(holdfast_fmt $<BUILD_INTERFACE:fmt::fmt-header-only>)
 endif()
 
-# xxHash is one header, which is compiled into one source: who links holdfast does not see it.
-add_library(holdfast_xxhash INTERFACE)
-find_path(HOLDFAST_XXHASH_DIR xxhash.h DOC "Where xxhash.h is")
-mark_as_advanced(HOLDFAST_XXHASH_DIR)
-if(HOLDFAST_XXHASH_DIR)
-  set(holdfast_xxhash_dir ${HOLDFAST_XXHASH_DIR})
-else()
+# xxHash is one header, compiled into one source: who links holdfast does not see it. holdfast_xxhash_dir: where it is.
+find_path(holdfast_xxhash_dir xxhash.h NO_CACHE)
+if(NOT holdfast_xxhash_dir)
   set(url https://github.com/Cyan4973/xxHash/archive/refs/tags/v0.8.1.tar.gz)
   message(STATUS "holdfast: no xxhash.h here, using ${url}")
-  FetchContent_Declare(holdfast_xxhash_source URL ${url} DOWNLOAD_EXTRACT_TIMESTAMP ON
+  FetchContent_Declare(holdfast_xxhash URL ${url} DOWNLOAD_EXTRACT_TIMESTAMP ON
     URL_HASH SHA256=3bb6b7d6f30c591dd65aaaff1c8b7a5b94d81687998ca9400082c739a690436c)
-  FetchContent_Populate(holdfast_xxhash_source)
-  set(holdfast_xxhash_dir ${holdfast_xxhash_source_SOURCE_DIR})
+  FetchContent_Populate(holdfast_xxhash)
+  set(holdfast_xxhash_dir ${holdfast_xxhash_SOURCE_DIR})
 endif()
-target_include_directories(holdfast_xxhash SYSTEM INTERFACE ${holdfast_xxhash_dir})
