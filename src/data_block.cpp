@@ -29,14 +29,31 @@ namespace {
                   : "the type has " + std::to_string(size) + " bytes, there are " + std::to_string(has)};
 }
 
-/// A consumer's options checked against the block before it takes a place.
+/// "consumer display, holding slot 17", "the producer role"
 std::string described(const Block& block, std::size_t index, std::uint64_t state) {
-  const auto kind = detail::entry_state::kind(state);
-  std::string label = detail::text_in(block.entry(index).label);
-  return kind == EntryKind::member
-             ? "a member of group " + text::escaped(detail::text_in(
-                                          block.group(block.entry(index).group.load() % detail::group_limit).name))
-             : "consumer " + text::escaped(label.empty() ? "without a label" : label);
+  const detail::Entry& entry = block.entry(index);
+  std::uint64_t holding = detail::no_sequence;
+  std::string text;
+  switch (detail::entry_state::kind(state)) {
+    case EntryKind::producer:
+      return "the producer role";
+    case EntryKind::member: {
+      const detail::Group& group = block.group(entry.group.load(std::memory_order_relaxed) % detail::group_limit);
+      text = "a member of group " + text::escaped(detail::text_in(group.name));
+      const std::uint64_t member = entry.member.load(std::memory_order_acquire);
+      if (detail::member_word::state(member) != detail::MemberState::idle) holding = detail::member_word::first(member);
+      break;
+    }
+    default: {
+      const std::string label = detail::text_in(entry.label);
+      text = label.empty() ? "a consumer without a label" : "consumer " + text::escaped(label);
+      const std::uint64_t cursor = entry.cursor.load(std::memory_order_acquire);
+      holding = detail::entry_state::kind(state) != EntryKind::sequential ? entry.hold.load(std::memory_order_acquire)
+                : cursor < block.role().head                              ? cursor
+                                                                          : detail::no_sequence;
+    }
+  }
+  return holding == detail::no_sequence ? text : text + ", holding slot " + std::to_string(holding);
 }
 }  // namespace
 
@@ -214,25 +231,15 @@ std::vector<Reclaimed> DataBlock::force_reclaim(std::string_view name) {
   const Block::Pointer block = Block::attach(name, true, Deadline{std::chrono::seconds{0}});
   std::vector<Reclaimed> reclaimed;
   std::optional<ProcessIdentity> alive;
-  const auto role = block->role();
-  const std::size_t producer = detail::role::index(role.word);
   for (std::size_t i = 0, end = block->used(); i < end; ++i) {
     const std::uint64_t state = block->entry(i).state.load(std::memory_order_acquire);
-    if (detail::entry_state::state(state) != EntryState::active || i == producer) continue;
+    if (detail::entry_state::state(state) != EntryState::active) continue;
     Reclaimed what{block->identity(state), described(*block, i, state)};
+    // The role stays in the dead producer's name: whoever takes it is told.
     if (block->drop_if_dead(i, state))
       reclaimed.push_back(std::move(what));
     else
       alive = what.from;
-  }
-  if (!detail::role::is_vacant(role.word)) {
-    const std::uint64_t state = role.entry->state.load(std::memory_order_acquire);
-    if (block->is_gone(state)) {
-      Producer successor{block, std::chrono::seconds{0}};
-      reclaimed.push_back({successor.previous_owner(), "the producer role"});
-    } else {
-      alive = block->identity(state);
-    }
   }
   if (reclaimed.empty() && alive)
     throw Error{errc::in_use,
