@@ -6,7 +6,6 @@
 #include <sys/file.h>
 
 #include <cerrno>
-#include <filesystem>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -22,17 +21,10 @@
 #include <boost/interprocess/sync/named_mutex.hpp>
 #endif
 
+#include "place.hpp"
 #include "shared_page.hpp"
 
 namespace holdfast::benchmarks {
-/// Where a mutex is found by all who share it: files in a directory in memory, and names of the same text.
-struct Place {
-  std::filesystem::path directory;
-  std::string name;
-
-  [[nodiscard]] std::filesystem::path file() const { return directory / name; }
-};
-
 /// Who makes it is there before the others come, and until they have gone.
 enum class Part { makes_it, joins };
 

@@ -1,23 +1,13 @@
 // mutex_benchmark_worker - does to one mutex what the benchmarks measure, and tells by shared memory and lines of numbers.
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <array>
-#include <cerrno>
 #include <chrono>
-#include <csignal>
-#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <memory>
 #include <sstream>
 #include <string>
-#include <system_error>
 #include <vector>
 #include <holdfast/testing/journal.hpp>
 #include <holdfast/testing/worker.hpp>
@@ -25,6 +15,7 @@
 #include "../benchmarks/allocations.hpp"
 #include "../benchmarks/contest_page.hpp"
 #include "../benchmarks/mutex_peers.hpp"
+#include "../benchmarks/system_call_filter.hpp"
 #include "../benchmarks/turns.hpp"
 
 namespace {
@@ -134,35 +125,6 @@ int own(WorkerContext& context) {
     mutex.unlock();
     return code;
   });
-}
-
-constexpr int exit_by_system_call = 10, exit_without_filter = 11;
-
-extern "C" void tell_and_end(int, siginfo_t* info, void*) {
-  // Only what the filter lets through.
-  std::array<char, 16> digits{};
-  std::size_t at = digits.size();
-  for (int number = info->si_syscall; at == digits.size() || number > 0; number /= 10)
-    digits[--at] = static_cast<char>('0' + number % 10);
-  static_cast<void>(::write(STDOUT_FILENO, digits.data() + at, digits.size() - at));
-  ::_exit(exit_by_system_call);
-}
-
-/// From here on any system call but these ends the process, which tells its number. False: the kernel has no filters.
-bool forbid_system_calls() {
-  struct sigaction action {};
-  action.sa_sigaction = tell_and_end;
-  action.sa_flags = SA_SIGINFO;
-  if (::sigaction(SIGSYS, &action, nullptr) != 0) return false;
-  std::array<sock_filter, 5> steps{{
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_write, 2, 0),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 1, 0),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  }};
-  const sock_fprog program{static_cast<unsigned short>(steps.size()), steps.data()};
-  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
 /// system_calls DIRECTORY NAME KIND PAIRS - ends with code 0 if that many pairs make none, else tells the first one.
