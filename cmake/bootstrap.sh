@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what building and testing holdfast needs and this machine lacks, by the system's package manager.
 #   sh cmake/bootstrap.sh         compiler, CMake, Ninja, the libraries, what the tests use
-#   sh cmake/bootstrap.sh --ci    and what only .ci/run uses: Clang, clang-format, Google Benchmark, Boost, ccache
+#   sh cmake/bootstrap.sh --ci    and what only .ci/run uses: Clang, clang-format, Google Benchmark, ccache,
+#                                 and what the benchmarks compare with: Boost, ZeroMQ, iceoryx
 # Needs root, or sudo, which may want a password; apart from that it asks nothing. Where nothing is missing, it does nothing.
 # A library without a package here is no failure: CMake fetches the pinned version (cmake/HoldfastDependencies.cmake).
 set -eu
@@ -91,6 +92,9 @@ if [ $ci = yes ]; then
   need_command clang-format-14 clang-format-14 clang-tools-extra   clang          clang-extra-tools   clang-format
   need_library benchmark    libbenchmark-dev   google-benchmark-devel benchmark   benchmark-dev       google-benchmark
   need_library boost        libboost-dev       boost-devel         boost          boost-dev           boost
+  need_library zeromq       libzmq3-dev        zeromq-devel        zeromq         zeromq-dev          zeromq
+  need_library iceoryx      libiceoryx-posh-dev -                  -              -                   -
+  need_command iox-roudi    iceoryx            -                   -              -                   -
   need_command ccache       ccache             ccache              ccache         ccache              ccache
 fi
 missing=${missing# }

@@ -59,6 +59,13 @@ std::vector<double> Results::ratios(const Subject& subject, const Subject& to, c
   return ratios;
 }
 
+std::vector<std::string> Results::locks(const std::string& experiment) const {
+  std::vector<std::string> list;
+  for (const auto& [subject, metrics] : all_)
+    if (subject.experiment == experiment) list.push_back(subject.lock);
+  return list;
+}
+
 nlohmann::json Results::json() const {
   auto list = nlohmann::json::array();
   for (const auto& [subject, metrics] : all_)

@@ -36,6 +36,9 @@ class Results {
   /// Round by round: what happened side by side is compared with each other, so that other load cancels out.
   [[nodiscard]] std::vector<double> ratios(const Subject& subject, const Subject& to, const std::string& metric) const;
 
+  /// Those of which there is something in that experiment.
+  [[nodiscard]] std::vector<std::string> locks(const std::string& experiment) const;
+
   [[nodiscard]] nlohmann::json json() const;
 
  private:

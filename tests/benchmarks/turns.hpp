@@ -9,8 +9,10 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <climits>
 #include <cstdint>
+#include <ctime>
 #include <filesystem>
 #include <system_error>
 #include <holdfast/platform/descriptor.hpp>
@@ -42,9 +44,23 @@ class Turns {
     number.store(value);
     ::syscall(SYS_futex, &number, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
   }
+  static void add_one(std::atomic<std::uint32_t>& number) noexcept {
+    number.fetch_add(1);
+    ::syscall(SYS_futex, &number, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+  }
   static void wait_for(const std::atomic<std::uint32_t>& number, std::uint32_t value) noexcept {
     for (auto seen = number.load(); seen < value; seen = number.load())
       ::syscall(SYS_futex, &number, FUTEX_WAIT, seen, nullptr, nullptr, 0);
+  }
+  /// Returns after that time, too, and perhaps earlier: to look whether those who are to reach it live.
+  static bool wait_a_while_for(const std::atomic<std::uint32_t>& number, std::uint32_t value,
+                               std::chrono::nanoseconds time) noexcept {
+    const auto seen = number.load();
+    if (seen >= value) return true;
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
+    const timespec limit{seconds.count(), (time - seconds).count()};
+    ::syscall(SYS_futex, &number, FUTEX_WAIT, seen, &limit, nullptr, 0);
+    return number.load() >= value;
   }
 
  private:

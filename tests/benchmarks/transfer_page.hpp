@@ -1,0 +1,58 @@
+// transfer_page.hpp - what the processes of a transfer share beside the transport, and what every message looks like.
+#pragma once
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace holdfast::benchmarks {
+constexpr std::size_t most_receivers = 16;
+
+/// Windows are numbered from 1. All processes sleep until the phase is the window's number.
+struct TransferPage {
+  struct alignas(128) Line {
+    std::atomic<std::uint64_t> number;
+  };
+  struct alignas(128) Receiver {
+    std::atomic<std::uint64_t> received;   ///< messages, in this window
+    std::atomic<std::uint64_t> last_took;  ///< nanoseconds, monotonic: when the window's last message was read
+  };
+  static constexpr std::uint32_t over = ~0U;
+  alignas(128) std::atomic<std::uint32_t> phase;     ///< In the end: over.
+  std::atomic<std::uint64_t> until;                  ///< The window's messages have numbers below this.
+  alignas(128) std::atomic<std::uint32_t> made;      ///< Senders that are there, for receivers to attach to.
+  alignas(128) std::atomic<std::uint32_t> finished;  ///< Incremented by each process at the end of each window.
+  Line awake;                                        ///< Incremented by each receiver at the beginning of each window.
+  alignas(128) std::atomic<std::uint64_t> began;     ///< nanoseconds: just before the first message was written
+  std::atomic<std::uint64_t> written;                ///< nanoseconds: just after the last was
+  std::array<Receiver, most_receivers> receivers;
+  // Of round trips: what the window's are like, in nanoseconds.
+  alignas(128) std::atomic<double> half_median, half_p99, wake_median, wake_p99;
+  Line arrived;                           ///< nanoseconds: when a ping had been received by who had slept
+  std::atomic<std::int64_t> answers_pid;  ///< of the process that answers pings
+  // Of laps.
+  alignas(128) std::atomic<std::uint32_t> laps_written;
+  alignas(128) std::atomic<std::uint32_t> laps_read;  ///< by each receiver
+  Line spent;                                         ///< nanoseconds: in the sender's calls alone
+};
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free && std::atomic<double>::is_always_lock_free);
+
+/// Every word of a message is its number. All are multiples of eight bytes.
+inline void fill(std::span<std::byte> message, std::uint64_t number) noexcept {
+  std::fill_n(reinterpret_cast<std::uint64_t*>(message.data()), message.size() / sizeof number, number);
+}
+
+[[nodiscard]] inline std::uint64_t number_of(std::span<const std::byte> message) noexcept {
+  return *reinterpret_cast<const std::uint64_t*>(message.data());
+}
+
+/// Reads all of it.
+[[nodiscard]] inline bool is_whole(std::span<const std::byte> message) noexcept {
+  const auto* const words = reinterpret_cast<const std::uint64_t*>(message.data());
+  std::uint64_t differences = 0;
+  for (std::size_t i = 0; i < message.size() / sizeof *words; ++i) differences |= words[i] ^ words[0];
+  return differences == 0;
+}
+}  // namespace holdfast::benchmarks
