@@ -547,7 +547,9 @@ class DataBlock {
   /// std::errc::no_such_process if there is no producer.
   static Reclaimed break_producer(std::string_view name);
   /// An operator's order: drops the hold of a consumer that lives. It is told at release that what it read may be torn.
-  /// `place` from ConsumerStatistics. Throws std::errc::no_such_process if it has left.
+  /// `place` from ConsumerStatistics. Throws std::errc::no_such_process if it has left, std::errc::operation_not_supported if
+  /// it is a member of a group (end its process: its slots go to another member), std::errc::invalid_argument if there is no
+  /// such place.
   static Reclaimed break_consumer(std::string_view name, std::uint64_t place);
 
  private:

@@ -427,7 +427,12 @@ bool Segment::is_named(Reference reference) const {
 Segment::Enlisted Segment::enlist(int file) {
   const std::string text = ProcessIdentity::self().encode();
   bool full = true;
-  for (std::size_t index = 0; index < participant_limit; ++index) {
+  // Records that were given to somebody least often come first: who died last is known by name for as long as possible.
+  std::array<std::pair<std::uint64_t, std::size_t>, participant_limit> order;
+  for (std::size_t index = 0; index < participant_limit; ++index)
+    order[index] = {participant(index).state.load(std::memory_order_relaxed) >> 1U, index};
+  std::sort(order.begin(), order.end());
+  for (const auto& [ignored, index] : order) {
     if (platform::try_lock_bytes(file, index, 1, LockKind::exclusive) != done) {
       // A user's byte, or somebody who is removing the segment, or was a moment ago?
       full = full && platform::size_of_lock(file, index, 1) == 1;
