@@ -139,6 +139,7 @@ void Consumer::confirm(std::uint64_t word) noexcept {
 
 /// How many of the first of them the producer may have overwritten.
 std::uint64_t Consumer::lost_of(std::uint64_t first, std::uint64_t count) noexcept {
+  see_role();  // what is valid depends on it, also for one who adopts before it has read anything
   if (block_->on_full() != OnFull::overwrite_oldest) return 0;
   full_barrier(*shared_);  // B-hold
   for (;;) {
