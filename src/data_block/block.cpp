@@ -89,7 +89,7 @@ void fill(std::span<std::byte> data, const BlockHeader& header) {
 std::optional<Geometry> geometry_of(std::uint64_t slot_size, std::uint64_t slot_count, std::uint64_t zone_size,
                                     bool checksums) noexcept {
   constexpr std::uint64_t limit = std::uint64_t{1} << 46U;  // far below what would overflow, far above any memory
-  if (zone_size > limit || slot_size > limit || slot_count > slot_count_limit) return {};
+  if (zone_size > limit || slot_size > limit || slot_count == 0 || slot_count > slot_count_limit) return {};
   Geometry result{};
   result.shared = page;
   result.zone_mutex = rounded_up(result.shared + sizeof(Shared), DataBlockMutex::alignment);
