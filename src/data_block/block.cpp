@@ -306,7 +306,7 @@ TotalsRecord& Block::record_at(Entry& entry, std::uint64_t head) noexcept {
 }
 
 Block::Totals Block::totals() const noexcept {
-  for (;;) {
+  for (int patience = 1'000'000;; --patience) {
     const Role now = role();
     const TotalsRecord& record = record_at(*now.entry, now.head);
     // A record is whole if the head had reached its position before it was read, and its position is the same after it
@@ -315,6 +315,7 @@ Block::Totals Block::totals() const noexcept {
     const Totals totals{position, record.bytes.load(std::memory_order_acquire),
                         record.voids.load(std::memory_order_acquire)};
     if (position <= now.head && record.position.load(std::memory_order_relaxed) == position) return totals;
+    if (patience == 0) return {now.head, 0, 0};  // somebody has written into the records what he should not
   }
 }
 
@@ -437,8 +438,15 @@ void Block::note_end_of_group(const Entry& member) const noexcept {
 void Block::leave(std::size_t index, std::uint64_t state) noexcept {
   Entry& mine = entry(index);
   if (entry_state::kind(state) != EntryKind::producer) note_end(mine);
+  // A member that had adopted more than it was asked for leaves the rest to others.
+  const bool has_slots = entry_state::kind(state) == EntryKind::member &&
+                         member_word::state(mine.member.load(std::memory_order_relaxed)) != MemberState::idle;
+  if (has_slots)
+    group(mine.group.load(std::memory_order_relaxed) % group_limit)
+        .orphans.fetch_or(std::uint64_t{1} << index, std::memory_order_release);
   std::uint64_t expected = state;
-  if (!mine.state.compare_exchange_strong(expected, entry_state::with(state, EntryState::left),
+  if (!mine.state.compare_exchange_strong(expected,
+                                          entry_state::with(state, has_slots ? EntryState::dead : EntryState::left),
                                           std::memory_order_acq_rel)) {
     // Broken meanwhile, or taken for dead by one who knows better than the kernel: only the first is ours.
     expected = entry_state::with(state, EntryState::broken);

@@ -168,6 +168,9 @@ void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
                                  : kind_ == EntryKind::member ? member_limit()
                                  : latest                     ? 1
                                                               : block_->batch();
+    if (role_seen_.head > claim || (pins_all && role_seen_.head - at > ring_.count()))
+      throw Error{errc::corrupt, "consume from", block_->path(), "its words contradict each other",
+                  "end its users, then remove it"};
     const std::uint64_t end = std::min(role_seen_.head, at + pinned);
     std::uint64_t first = at;
     while (first < end && !block_->is_valid(first, role_seen_)) ++first;
@@ -180,11 +183,12 @@ void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
       continue;
     }
     Block::Totals totals = block_->totals();
-    while (totals.head < at) totals = block_->totals();
+    for (int patience = 1000; totals.head < at && patience != 0; --patience) totals = block_->totals();
     if (pins_all) {  // whatever has been committed from there on is there still
       see_role();
       std::uint64_t voids = 0;
-      for (std::uint64_t s = at; s < totals.head; ++s) voids += block_->is_valid(s, role_seen_) ? 0U : 1U;
+      for (std::uint64_t s = at; s < totals.head && s - at < ring_.count(); ++s)
+        voids += block_->is_valid(s, role_seen_) ? 0U : 1U;
       begin_at(at, totals.voids - voids);
     } else {
       begin_at(totals.head, totals.voids);
@@ -228,6 +232,7 @@ void Consumer::pass_over(std::uint64_t to, std::uint64_t voids_below, std::uint6
 }
 
 bool Consumer::deliver(std::uint64_t from, std::uint64_t end, std::size_t at_most) {
+  end = std::min(end, from + ring_.count());  // more there cannot be, whatever the words say
   std::uint64_t s = from;
   while (s < end && !block_->is_valid(s, role_seen_)) ++s;
   if (s >= end) return false;
@@ -266,7 +271,8 @@ bool Consumer::look_sequential(std::size_t at_most) {
 bool Consumer::look_overwritten(std::size_t at_most) {
   see_role();
   std::uint64_t at = position_;
-  while (at < role_seen_.head) {
+  // Bounded, whatever the words say: the ring has so many ranges.
+  for (std::uint64_t rounds = 0; at < role_seen_.head && rounds < 2 * ring_.count(); ++rounds) {
     if (range_end_ <= at) {
       entry_->hold.store(at, std::memory_order_release);  // H1, E-release of the range before
       full_barrier(*shared_);                             // B-hold

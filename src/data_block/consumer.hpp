@@ -70,10 +70,11 @@ class Consumer final : public SlotReader, ForkAware {
 
   // Groups: steps G1 to G5, A1 to A6. src/data_block/group.cpp.
   void confirm(std::uint64_t word) noexcept;
-  [[nodiscard]] bool hold_as_member(std::uint64_t first, std::uint64_t count, std::uint64_t lost, bool redelivered);
+  [[nodiscard]] bool hold_as_member(std::uint64_t first, std::uint64_t all, std::uint64_t lost, bool redelivered,
+                                    std::uint64_t at_most);
   void let_go_as_member() noexcept;
   [[nodiscard]] std::uint64_t lost_of(std::uint64_t first, std::uint64_t count) noexcept;
-  [[nodiscard]] bool adopt_orphan();
+  [[nodiscard]] bool adopt_orphan(std::uint64_t at_most);
   void settle_intent(std::size_t index) noexcept;
   void judge_members();
   void set_member(MemberState state, std::uint64_t first, std::uint64_t count) noexcept;
@@ -92,6 +93,7 @@ class Consumer final : public SlotReader, ForkAware {
   std::size_t group_ = 0;
   bool parity_ = false;
   std::uint64_t member_skipped_ = 0, member_voids_ = 0, member_redelivered_ = 0;  // of what it holds
+  std::uint64_t rest_first_ = 0, rest_count_ = 0;                                 // adopted, and not given out yet
   std::optional<std::uint64_t> last_id_;  // of who does not release by the cursor; of all, while position_ is unmarked_
   std::uint64_t unmarked_ = 0;
   std::chrono::steady_clock::time_point judged_{};

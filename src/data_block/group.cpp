@@ -139,7 +139,6 @@ void Consumer::confirm(std::uint64_t word) noexcept {
 
 /// How many of the first of them the producer may have overwritten.
 std::uint64_t Consumer::lost_of(std::uint64_t first, std::uint64_t count) noexcept {
-  see_role();  // what is valid depends on it, also for one who adopts before it has read anything
   if (block_->on_full() != OnFull::overwrite_oldest) return 0;
   full_barrier(*shared_);  // B-hold
   for (;;) {
@@ -160,8 +159,10 @@ bool Consumer::look_as_member(std::size_t at_most) {
   Group& group = block_->group(group_);
   const std::uint64_t limit = block_->verifies_reads() ? 1 : std::min<std::uint64_t>(at_most, member_limit());
   const bool overwrites = block_->on_full() == OnFull::overwrite_oldest;
-  for (;;) {
-    if (group.orphans.load(std::memory_order_acquire) != 0 && adopt_orphan()) return true;
+  // However many there are, and whatever somebody has written into the words: the caller looks at its deadline in between.
+  for (int rounds = 4096; rounds != 0; --rounds) {
+    if (rest_count_ != 0 && hold_as_member(rest_first_, rest_count_, 0, true, limit)) return true;
+    if (group.orphans.load(std::memory_order_acquire) != 0 && adopt_orphan(limit)) return true;
     std::uint64_t word = group.word.load(std::memory_order_acquire);
     confirm(word);  // G1
     const std::uint64_t next = group_word::next(word);
@@ -179,7 +180,7 @@ bool Consumer::look_as_member(std::size_t at_most) {
                                             std::memory_order_seq_cst))
       continue;                                   // G3: somebody else was faster
     set_member(MemberState::taken, next, count);  // G4
-    if (hold_as_member(next, count, lost_of(next, count), false)) return true;
+    if (hold_as_member(next, count, lost_of(next, count), false, count)) return true;
   }
   if (member_word::state(entry_->member.load(std::memory_order_relaxed)) == MemberState::intent)
     set_member(MemberState::idle, 0, 0);
@@ -195,7 +196,13 @@ void Consumer::note_lost(std::uint64_t first, std::uint64_t count) noexcept {
   pending_gap_count_ += count;
 }
 
-bool Consumer::hold_as_member(std::uint64_t first, std::uint64_t count, std::uint64_t lost, bool redelivered) {
+/// Gives out the first `at_most` of what the own word names; the rest comes at the next looks.
+bool Consumer::hold_as_member(std::uint64_t first, std::uint64_t all, std::uint64_t lost, bool redelivered,
+                              std::uint64_t at_most) {
+  const std::uint64_t count = std::min(all, std::max(lost, at_most));
+  rest_first_ = first + count;
+  rest_count_ = all - count;
+  see_role();  // what is valid depends on it, also for one who adopts before it has read anything
   member_skipped_ = lost;
   member_voids_ = member_redelivered_ = 0;
   std::uint64_t first_data = no_sequence;
@@ -236,8 +243,11 @@ void Consumer::let_go_as_member() noexcept {
   add(other.voids, valid.voids, member_voids_);
   add(other.redelivered, valid.redelivered, member_redelivered_);
   parity_ = !parity_;
-  entry_->member.store(member_word::idle(parity_), std::memory_order_seq_cst);  // E-release
-  light_barrier(*shared_, fences_);                                             // B-park-writer
+  if (rest_count_ != 0)
+    set_member(MemberState::again, rest_first_, rest_count_);
+  else
+    set_member(MemberState::idle, 0, 0);  // E-release
+  light_barrier(*shared_, fences_);       // B-park-writer
   if (shared_->writer_target.load(std::memory_order_relaxed) != no_sequence) block_->wake_writer();
 }
 
@@ -267,7 +277,7 @@ void Consumer::settle_intent(std::size_t index) noexcept {
       std::memory_order_seq_cst);
 }
 
-bool Consumer::adopt_orphan() {
+bool Consumer::adopt_orphan(std::uint64_t at_most) {
   Group& group = block_->group(group_);
   const std::uint64_t me = entry_state::reference(state_);
   std::uint64_t adopter = group.adopter.load(std::memory_order_acquire);
@@ -311,6 +321,6 @@ bool Consumer::adopt_orphan() {
     if (count == 0 && hints != 0) group.orphans.fetch_and(~hints, std::memory_order_acq_rel);
   }
   if (count == 0) return false;
-  return hold_as_member(first, count, lost_of(first, count), true);
+  return hold_as_member(first, count, lost_of(first, count), true, at_most);
 }
 }  // namespace holdfast::detail
