@@ -15,7 +15,8 @@ namespace {
 constexpr auto about =
     "Does locking hold here? Real processes contend for a holdfast::FileLock in DIRECTORY, and then for a\n"
     "holdfast::DataBlockMutex in shared memory, and increment a counter that only exclusion keeps right;\n"
-    "owners are killed; a verdict tells what came of it.\n";
+    "messages go through a holdfast::DataBlock, and each is checked; owners, writers and readers are killed;\n"
+    "a verdict tells what came of it.\n";
 
 constexpr auto exit_codes =
     "Exit codes: 0 locking holds, 1 it does not, 2 it could not be tried: bad arguments, unusable directory.\n"
@@ -74,6 +75,8 @@ std::variant<Settings, ExitCode> parse_arguments(int argc, const char* const* ar
              "Rounds of stress, 5 processes x 10 increments each");
   add_number("--kills", settings.kills, most_kills, "Owners of a mutex that are killed");
   add_number("--attach-rounds", settings.attach_rounds, most_operations, "Rounds in which all come to one mutex");
+  add_number("--messages", settings.messages, most_operations, "Messages that go through a block");
+  add_number("--block-kills", settings.block_kills, most_kills, "Writers of a block that are killed, and readers");
   const auto add_duration = [&validate](const std::string& name, std::chrono::nanoseconds& value,
                                         std::chrono::nanoseconds most, const std::string& description) {
     const auto read = [&value, most, name](const std::string& text) {

@@ -14,7 +14,6 @@
 namespace holdfast::tool {
 namespace {
 using namespace std::chrono_literals;
-using harness::Event;
 using harness::Journal;
 
 /// One wait: the others may all be ahead, each with its section, on a machine that has other work.
@@ -26,15 +25,6 @@ std::chrono::nanoseconds patience_for_one(const Stage& stage, const ContestPlan&
 std::chrono::nanoseconds patience_for_all(const Stage& stage, const ContestPlan& plan) {
   const std::chrono::nanoseconds for_an_operation = plan.mutex ? 500us : 5ms;
   return 4 * patience_for_one(stage, plan) + plan.operations() * (2 * plan.hold + for_an_operation);
-}
-
-std::chrono::nanoseconds duration_of(const std::vector<harness::Entry>& entries) {
-  std::uint64_t first = ~std::uint64_t{0}, last = 0;
-  for (const auto& entry : entries) {
-    if (entry.event == Event::arrived) first = std::min(first, entry.nanoseconds);
-    if (entry.event == Event::left) last = std::max(last, entry.nanoseconds);
-  }
-  return std::chrono::nanoseconds{last > first ? static_cast<std::int64_t>(last - first) : 0};
 }
 
 void judge(Contest& contest, std::uint64_t dropped) {

@@ -9,6 +9,11 @@
 #include "tool/block_under_test.hpp"
 
 namespace holdfast::tool {
+[[nodiscard]] inline DataBlockProducer create_block(const std::string& segment, std::size_t slots,
+                                                    OnFull on_full = OnFull::wait) {
+  return DataBlockProducer::create(segment, {.slot_size = block_message_size, .slot_count = slots, .on_full = on_full});
+}
+
 class DataBlockWriterUnderTest : public WriterUnderTest {
  public:
   explicit DataBlockWriterUnderTest(DataBlockProducer producer) : producer_{std::move(producer)} {}
@@ -25,8 +30,10 @@ class DataBlockWriterUnderTest : public WriterUnderTest {
     return previous ? previous->pid() : 0;
   }
 
- private:
+ protected:
   DataBlockProducer producer_;
+
+ private:
   std::optional<WriteSlot> slot_;
 };
 
@@ -46,10 +53,4 @@ class DataBlockReaderUnderTest : public ReaderUnderTest {
   DataBlockConsumer consumer_;
   std::optional<ConsumeSlot> slot_;
 };
-
-[[nodiscard]] inline DataBlockProducer create_block(const std::string& segment, std::size_t slots,
-                                                    OnFull on_full = OnFull::wait) {
-  return DataBlockProducer::create(segment,
-                                   {.slot_size = block_message_size, .slot_count = slots, .on_full = on_full});
-}
 }  // namespace holdfast::tool

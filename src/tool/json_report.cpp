@@ -33,6 +33,24 @@ Json to_json(const MutexResults& mutex) {
             {"rounds", mutex.attach.rounds},
             {"attach_ms", to_json(mutex.attach.times)}}}};
 }
+
+Json to_json(const BlockResults& block) {
+  const auto& transfer = block.transfer;
+  return {{"transfer",
+           {{"messages", transfer.messages},
+            {"readers", Transfer::readers_of_all},
+            {"delivered", transfer.delivered},
+            {"lost", transfer.lost()},
+            {"torn", transfer.torn},
+            {"latest_seen", transfer.latest},
+            {"messages_per_second", transfer.messages_per_second()}}},
+          {"writer_killed",
+           {{"recoveries", block.writer.waiters.size()},
+            {"waiter_recovery_ms", to_json(block.writer.waiters)},
+            {"newcomer_recovery_ms", to_json(block.writer.newcomers)}}},
+          {"reader_killed",
+           {{"recoveries", block.reader.times.size()}, {"writer_recovery_ms", to_json(block.reader.times)}}}};
+}
 }  // namespace
 
 std::string json_report(const Results& results) {
@@ -52,7 +70,8 @@ std::string json_report(const Results& results) {
                     {"overlaps", results.race.history.overlaps},
                     {"order", results.race.history.order}}},
                   {"stress", {{"iterations", iterations}}},
-                  {"mutex", to_json(results.mutex)}};
+                  {"mutex", to_json(results.mutex)},
+                  {"block", to_json(results.block)}};
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 }  // namespace holdfast::tool

@@ -1,4 +1,5 @@
-// recovery.hpp - the scenarios kill, of the lock and of the mutex: owners are killed, and somebody else has to get the lock.
+// recovery.hpp - the scenarios kill, of the lock, the mutex and the writer's role: owners are killed, and somebody else has
+// to get what they had.
 #pragma once
 #include <cstdint>
 
@@ -14,9 +15,15 @@ constexpr double recovery_weight = 1 + 0.05 * recovery_rounds;  ///< For the pro
 /// Throws Error if that cannot be done, and Interrupted.
 [[nodiscard]] Recovery run_recovery(const Stage& stage);
 
-constexpr std::uint32_t mutex_kills_in_a_round = 10;
+constexpr std::uint32_t kills_in_a_round = 10;  ///< Of a mutex, or a block.
 [[nodiscard]] double mutex_recovery_weight(const Settings& settings) noexcept;
 
 /// The same with the mutex, and more processes in a round: each that has got it from a dead one is killed for the next.
 [[nodiscard]] Recovery run_mutex_recovery(const Stage& stage);
+
+[[nodiscard]] double role_recovery_weight(const Settings& settings) noexcept;
+
+/// The same with writers of a block, each of which is killed with a slot half filled, and one reader that lives: it has to
+/// see every whole message, and nothing else.
+[[nodiscard]] Recovery run_role_recovery(const Stage& stage);
 }  // namespace holdfast::tool

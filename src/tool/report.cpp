@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "text.hpp"
+#include "tool/block_under_test.hpp"
 
 namespace holdfast::tool {
 namespace {
@@ -161,6 +162,30 @@ void write_mutex(Writer& out, const MutexResults& mutex, const Settings& setting
   out.figure("Attached and had it after", spread(mutex.attach.times));
   out.problems(mutex.attach.problems);
 }
+
+void write_block(Writer& out, const BlockResults& block, const Settings& settings) {
+  if (!block.problems.empty()) {
+    out.line("\nBlock in shared memory: not tried");
+    return out.problems(block.problems);
+  }
+  const auto& transfer = block.transfer;
+  const double rate = transfer.messages_per_second();
+  out.line("\nBlock in shared memory: {} messages of {} bytes", transfer.messages, block_message_size);
+  out.figure("Readers of all",
+             fmt::format("{}, which got {} of {}", Transfer::readers_of_all, transfer.delivered, transfer.expected()));
+  out.figure("Reader of the latest", fmt::format("1, which got {}", transfer.latest));
+  out.figure("Messages lost", transfer.lost());
+  out.figure("Messages torn", transfer.torn);
+  out.figure("Total duration", in_ms(transfer.duration));
+  out.figure("Throughput", fmt::format("{:.0f} messages/s, {:.0f} MB/s", rate, rate * block_message_size / 1e6));
+  out.problems(transfer.problems);
+  out.line("\nBlock, writer killed (SIGKILL) in the middle of a message, {} times", settings.block_kills);
+  write_recovery(out, block.writer);
+  out.problems(block.writer.problems);
+  out.line("\nBlock, reader killed (SIGKILL) with a slot of a full ring, {} times", settings.block_kills);
+  out.figure("Writer goes on after", spread(block.reader.times));
+  out.problems(block.reader.problems);
+}
 }  // namespace
 
 std::string verdict(const Results& results) {
@@ -184,6 +209,7 @@ std::string report(const Results& results, const Settings& settings) {
   out.line("\nStress: {} iterations x 5 processes x 10 increments{}", settings.iterations, hold);
   write_stress(out, results.stress, settings.iterations);
   write_mutex(out, results.mutex, settings, hold);
+  write_block(out, results.block, settings);
   return out.take() + '\n' + verdict(results);
 }
 }  // namespace holdfast::tool

@@ -12,6 +12,10 @@ using std::chrono::nanoseconds;
 double per_second_of_waiting(nanoseconds cpu, nanoseconds waited) noexcept {
   return waited.count() > 0 ? 1e3 * static_cast<double>(cpu.count()) / static_cast<double>(waited.count()) : 0;
 }
+
+double per_second(std::uint64_t count, nanoseconds time) noexcept {
+  return time.count() > 0 ? 1e9 * static_cast<double>(count) / static_cast<double>(time.count()) : 0;
+}
 }  // namespace
 
 double milliseconds(nanoseconds time) noexcept { return static_cast<double>(time.count()) / 1e6; }
@@ -28,9 +32,17 @@ std::optional<nanoseconds> longest(const std::vector<nanoseconds>& times) {
   return found != times.end() ? std::optional{*found} : std::nullopt;
 }
 
-double Contest::operations_per_second() const noexcept {
-  return duration.count() > 0 ? 1e9 * static_cast<double>(successful) / static_cast<double>(duration.count()) : 0;
+nanoseconds duration_of(const std::vector<harness::Entry>& entries) {
+  std::uint64_t first = ~std::uint64_t{0}, last = 0;
+  for (const auto& entry : entries) {
+    if (entry.event == harness::Event::arrived) first = std::min(first, entry.nanoseconds);
+    if (entry.event == harness::Event::left) last = std::max(last, entry.nanoseconds);
+  }
+  return nanoseconds{last > first ? static_cast<std::int64_t>(last - first) : 0};
 }
+
+double Contest::operations_per_second() const noexcept { return per_second(successful, duration); }
+double Transfer::messages_per_second() const noexcept { return per_second(messages, duration); }
 
 nanoseconds Contest::total_wait() const noexcept {
   const auto& waits = history.waits_ns;
@@ -70,6 +82,10 @@ std::vector<std::string> Results::problems() const {
   add("mutex, contention", mutex.contention.problems);
   add("mutex, kill", mutex.kill.problems);
   add("mutex, attach", mutex.attach.problems);
+  add("block", block.problems);
+  add("block, transfer", block.transfer.problems);
+  add("block, writer killed", block.writer.problems);
+  add("block, reader killed", block.reader.problems);
   return all;
 }
 }  // namespace holdfast::tool

@@ -1,5 +1,6 @@
 // results.hpp - what a run found out. Each scenario lists what it holds against the lock: nothing there, and it holds.
 #pragma once
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -62,6 +63,37 @@ struct MutexResults {
   std::vector<std::string> problems{};  ///< What keeps it from being tried at all.
 };
 
+/// Messages go through a block, and every word of each is checked.
+struct Transfer {
+  std::uint32_t messages = 0;
+  std::uint64_t delivered = 0;           ///< To the readers of all messages, whole and in order, by both together.
+  std::uint64_t torn = 0;                ///< Seen by any of the three.
+  std::uint64_t latest = 0;              ///< Seen by the reader of the latest.
+  std::chrono::nanoseconds duration{0};  ///< From before the first message is written until all have read the last.
+  std::vector<std::string> problems{};
+
+  static constexpr std::uint32_t readers_of_all = 2;
+  [[nodiscard]] std::uint64_t expected() const noexcept { return std::uint64_t{readers_of_all} * messages; }
+  [[nodiscard]] std::uint64_t lost() const noexcept { return expected() - std::min(expected(), delivered + torn); }
+  [[nodiscard]] double messages_per_second() const noexcept;
+};
+
+/// Readers are killed, each with the oldest slot of a full ring.
+struct ReaderKills {
+  std::vector<std::chrono::nanoseconds> times{};  ///< From the kill until the writer has written one more message.
+  std::vector<std::string> problems{};
+};
+
+/// The block in a segment of shared memory.
+struct BlockResults {
+  Transfer transfer;
+  Recovery writer;
+  ReaderKills reader;
+  std::vector<std::string> problems{};  ///< What keeps it from being tried at all.
+};
+
+/// From the first arrival to the last leaving.
+[[nodiscard]] std::chrono::nanoseconds duration_of(const std::vector<harness::Entry>& entries);
 /// Empty if there is none.
 [[nodiscard]] std::optional<std::chrono::nanoseconds> median(std::vector<std::chrono::nanoseconds> times);
 [[nodiscard]] std::optional<std::chrono::nanoseconds> longest(const std::vector<std::chrono::nanoseconds>& times);
@@ -75,6 +107,7 @@ struct Results {
   std::vector<Contest> stress;
   Recovery kill;
   MutexResults mutex;
+  BlockResults block;
 
   [[nodiscard]] std::vector<std::string> problems() const;  ///< Of all scenarios, each with its scenario's name.
   [[nodiscard]] bool holds() const { return problems().empty(); }

@@ -14,6 +14,8 @@ struct Settings {
   std::uint32_t iterations = 5;
   std::uint32_t kills = 100;  ///< Of owners of a mutex that somebody sleeps on.
   std::uint32_t attach_rounds = 100;
+  std::uint32_t messages = 20'000;  ///< Through a block.
+  std::uint32_t block_kills = 20;   ///< Of writers of a block, and of readers.
   std::chrono::nanoseconds hold{0};
   std::chrono::nanoseconds deadline =
       std::chrono::seconds{30};  ///< The longest wait for a lock that others do not hold.

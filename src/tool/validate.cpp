@@ -14,6 +14,7 @@
 #include <holdfast/error.hpp>
 
 #include "tool/attach_race.hpp"
+#include "tool/block.hpp"
 #include "tool/contest.hpp"
 #include "tool/counter_file.hpp"
 #include "tool/files.hpp"
@@ -96,7 +97,7 @@ Plan plan_for(const Settings& settings) {
             .weight = 0};
   plan.weight = plan.contention.weight() + plan.threads.weight() + recovery_weight + plan.race.weight() +
                 plan.stress.weight() * settings.iterations + plan.mutex.weight() + mutex_recovery_weight(settings) +
-                attach_race_weight(settings);
+                attach_race_weight(settings) + block_weight(settings);
   return plan;
 }
 
@@ -147,6 +148,7 @@ Results validate(const Settings& settings) {
   results.race = run_contest(stage, plan.race);
   run_stress(stage, plan.stress, results.stress);
   run_mutex(stage, plan.mutex, results.mutex);
+  results.block = run_block(stage);
   return results;
 }
 }  // namespace holdfast::tool

@@ -16,6 +16,7 @@
 #include <holdfast/testing/worker.hpp>
 
 #include "tool/attach_race.hpp"
+#include "tool/block_worker.hpp"
 #include "tool/counter_file.hpp"
 #include "tool/lock_under_test.hpp"
 #include "tool/machine.hpp"
@@ -242,10 +243,10 @@ int attach(harness::WorkerContext& context) {
 }
 
 constexpr harness::Scenario scenarios[] = {
-    {scenario_contend, contend},
-    {scenario_threads, contend_by_threads},
-    {scenario_own, own},
-    {scenario_attach, attach},
+    {scenario_contend, contend},         {scenario_threads, contend_by_threads}, {scenario_own, own},
+    {scenario_attach, attach},           {scenario_write_all, write_all},        {scenario_read_all, read_all},
+    {scenario_read_latest, read_latest}, {scenario_own_role, own_role},          {scenario_fill_up, fill_up},
+    {scenario_hold_slot, hold_slot},
 };
 }  // namespace
 

@@ -69,7 +69,17 @@ TEST(ToolValidate, HoldsHereAndSaysWhatItSaw) {
                            "(median of 100, ",
                            "Mutex, attach: 100 rounds of 10 processes at once\n",
                            "All in one segment          100 of 100 rounds\n",
-                           "(median of 1000, "})
+                           "(median of 1000, ",
+                           "Block in shared memory: 20000 messages of 4096 bytes\n",
+                           "Readers of all              2, which got 40000 of 40000\n",
+                           "Reader of the latest        1, which got ",
+                           "Messages lost               0\n",
+                           "Messages torn               0\n",
+                           " messages/s, ",
+                           "Block, writer killed (SIGKILL) in the middle of a message, 20 times\n",
+                           "Block, reader killed (SIGKILL) with a slot of a full ring, 20 times\n",
+                           "Writer goes on after        ",
+                           "(median of 20, "})
     EXPECT_NE(run.output.find(text), std::string::npos) << "not there: " << text << '\n' << run.output;
   EXPECT_TRUE(run.output.ends_with("\n\nVERDICT: holds\n")) << run.output;
   EXPECT_EQ(occurrences(run.output, "VERDICT"), 1U);
@@ -80,13 +90,14 @@ TEST(ToolValidate, HoldsHereAndSaysWhatItSaw) {
 TEST(ToolValidate, JsonIsOneObjectWithExactlyTheseKeys) {
   using Keys = std::vector<std::string>;
   const TempDir dir;
-  const auto run = validate(
-      {dir.path(), "--json", "--processes", "4", "--iterations", "2", "--kills", "12", "--attach-rounds", "6"});
+  const auto run = validate({dir.path(), "--json", "--processes", "4", "--iterations", "2", "--kills", "12",
+                             "--attach-rounds", "6", "--messages", "500", "--block-kills", "11"});
   EXPECT_EQ(run.code, 0) << run;
   EXPECT_EQ(run.errors, "");
   EXPECT_EQ(lines(run.output), 1);
   const auto json = only_json(run);
-  EXPECT_EQ(keys(json), (Keys{"contention", "file_system", "kill", "mutex", "race", "stress", "threads", "verdict"}));
+  EXPECT_EQ(keys(json),
+            (Keys{"block", "contention", "file_system", "kill", "mutex", "race", "stress", "threads", "verdict"}));
   EXPECT_EQ(json["verdict"], "holds");
   EXPECT_TRUE(json["file_system"].is_string());
   for (const auto* name : {"contention", "threads"}) {
@@ -129,8 +140,28 @@ TEST(ToolValidate, JsonIsOneObjectWithExactlyTheseKeys) {
   EXPECT_EQ(keys(mutex["attach"]), (Keys{"attach_ms", "processes", "rounds"}));
   EXPECT_EQ(mutex["attach"]["processes"], 4);
   EXPECT_EQ(mutex["attach"]["rounds"], 6);
+
+  const auto& block = json["block"];
+  EXPECT_EQ(keys(block), (Keys{"reader_killed", "transfer", "writer_killed"}));
+  const auto& transfer = block["transfer"];
+  EXPECT_EQ(keys(transfer),
+            (Keys{"delivered", "latest_seen", "lost", "messages", "messages_per_second", "readers", "torn"}));
+  EXPECT_EQ(transfer["messages"], 500);
+  EXPECT_EQ(transfer["readers"], 2);
+  EXPECT_EQ(transfer["delivered"], 1000);
+  EXPECT_EQ(transfer["lost"], 0);
+  EXPECT_EQ(transfer["torn"], 0);
+  EXPECT_GE(transfer["latest_seen"], 1);
+  EXPECT_LE(transfer["latest_seen"], 500);
+  EXPECT_GT(transfer["messages_per_second"], 0);
+  EXPECT_EQ(keys(block["writer_killed"]), keys(mutex["kill"]));
+  EXPECT_EQ(block["writer_killed"]["recoveries"], 11);
+  EXPECT_EQ(keys(block["reader_killed"]), (Keys{"recoveries", "writer_recovery_ms"}));
+  EXPECT_EQ(block["reader_killed"]["recoveries"], 11);
   for (const auto& times :
-       {mutex["kill"]["newcomer_recovery_ms"], mutex["kill"]["waiter_recovery_ms"], mutex["attach"]["attach_ms"]}) {
+       {mutex["kill"]["newcomer_recovery_ms"], mutex["kill"]["waiter_recovery_ms"], mutex["attach"]["attach_ms"],
+        block["writer_killed"]["waiter_recovery_ms"], block["writer_killed"]["newcomer_recovery_ms"],
+        block["reader_killed"]["writer_recovery_ms"]}) {
     EXPECT_EQ(keys(times), (Keys{"max", "median"}));
     EXPECT_GT(times["median"], 0);
     EXPECT_GE(times["max"], times["median"]);
