@@ -94,9 +94,10 @@ TEST_F(Acquisition, GoesOnWhoeverIsKilled) {
 
   detector.kill();
   const auto exposed = told(detector, "exposed").value();
+  const auto killed = "taking over from process " + std::to_string(detector.pid()) + ' ';
   detector = start_detector();
   ASSERT_TRUE(tells(recorder, "recorded", exposed + 100)) << recorder.report() << detector.report();
-  EXPECT_NE(detector.output().find("taking over from "), std::string::npos) << detector.report();
+  EXPECT_NE(detector.output().find(killed), std::string::npos) << detector.report();
 
   recorder.kill();
   EXPECT_TRUE(gaps_in(recorder.output()).empty()) << "a detector that dies leaves no hole: " << recorder.report();
