@@ -764,6 +764,7 @@ int main(int argc, char** argv) {
       "--window-us", [&](const std::uint32_t& value) { options.window = std::chrono::microseconds{value}; },
       "length of each, about (default 5000)");
   app.add_option("--sizes", options.sizes, "of messages that are transferred: multiples of 8")->delimiter(',');
+  app.add_option("--round-trip-sizes", options.round_trip_sizes, "of messages that go there and back")->delimiter(',');
   app.add_option("--kills", options.kills, "of writers, and of readers")->capture_default_str();
   app.add_option("--json", options.json_file, "writes the results to this file as well");
   app.add_flag("--quick", quick, "everything once over: does it work? The figures mean little");
