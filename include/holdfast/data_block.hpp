@@ -247,7 +247,8 @@ class SlotView {
   SlotView(const detail::Ring& ring, detail::SlotHeader& header, SlotId id) noexcept
       : header_{&header},
         payload_{ring.payload_of(header)},
-        length_{std::min(header.length.load(std::memory_order_relaxed), ring.size)},  // nothing is trusted unchecked
+        length_{std::min<std::uint64_t>(header.length.load(std::memory_order_relaxed),
+                                        ring.size)},  // nothing is trusted unchecked
         id_{id} {}
   void check(std::size_t size, std::size_t alignment) const {
     if (length_ < size || alignment > detail::payload_alignment || header_ == nullptr) fail_check(size, alignment);
@@ -255,7 +256,7 @@ class SlotView {
   [[noreturn, gnu::cold]] void fail_check(std::size_t size, std::size_t alignment) const;
   const detail::SlotHeader* header_ = nullptr;
   const std::byte* payload_ = nullptr;
-  std::uint32_t length_ = 0;
+  std::size_t length_ = 0;
   SlotId id_ = 0;
 };
 

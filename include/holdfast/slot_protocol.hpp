@@ -85,6 +85,20 @@ constexpr std::uint64_t head(std::uint64_t word, std::uint64_t not_beyond) noexc
 }
 }  // namespace seal_word
 
+/// `label` of a slot = sequence + 1:48 epoch:16, in one word, so that who clears it late clears no successor's.
+namespace slot_label {
+constexpr std::uint64_t make(std::uint64_t sequence, std::uint64_t epoch) noexcept {
+  return ((sequence + 1) << 16U) | (epoch & 0xffffU);
+}
+constexpr bool names(std::uint64_t label, std::uint64_t sequence) noexcept {
+  return (label ^ make(sequence, 0)) <= 0xffffU;
+}
+/// Written in that epoch or an earlier one; the lower 16 bits go around.
+constexpr bool is_not_after(std::uint64_t label, std::uint64_t epoch) noexcept {
+  return static_cast<std::int16_t>(static_cast<std::uint16_t>(epoch - label)) >= 0;
+}
+}  // namespace slot_label
+
 enum class MemberState : std::uint8_t { idle, intent, taken, again };
 
 /// `member` of an entry: seq:52 count:8 parity:1 state:3.
@@ -114,9 +128,8 @@ constexpr std::size_t winner(std::uint64_t word) noexcept { return word & (entry
 
 /// In front of each payload. Atomic, because tools look at it at any time.
 struct SlotHeader {
-  std::atomic<std::uint64_t> label;  // sequence + 1; 0: being written, or never written
-  std::atomic<std::uint32_t> epoch;  // the lower half of its producer's
-  std::atomic<std::uint32_t> length;
+  std::atomic<std::uint64_t> label;  // see slot_label; 0: being written, or never written
+  std::atomic<std::uint64_t> length;
   std::atomic<std::uint64_t> voids;  // how many sequence numbers below this one were spent without data
   std::atomic<std::uint64_t> time;   // nanoseconds of the monotonic clock; 0 without time stamps
 };
@@ -204,6 +217,15 @@ inline void prefetch_to_write(const void* line) noexcept {
 }
 inline void prefetch_to_read(const void* line) noexcept { __builtin_prefetch(line); }
 
+/// To the processor: this thread does nothing but look at a word.
+inline void pause_briefly() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 /// Its address is the thread's.
 inline constinit thread_local char this_threads_address = 0;
 
@@ -256,12 +278,11 @@ class SlotWriter {
     if (bytes > ring_.size || thread_ != &this_threads_address) fail_commit(bytes);
     SlotHeader& header = *current_;
     // P7. relaxed: E-commit below publishes them.
-    header.epoch.store(static_cast<std::uint32_t>(role::epoch(role_)), std::memory_order_relaxed);
-    header.length.store(static_cast<std::uint32_t>(bytes), std::memory_order_relaxed);
+    header.length.store(bytes, std::memory_order_relaxed);
     header.voids.store(voids_, std::memory_order_relaxed);
     if (stamps_) stamp(header, bytes);
     std::atomic_signal_fence(std::memory_order_release);  // the label after all of it, for who finds this process dead
-    header.label.store(next_ + 1, std::memory_order_relaxed);
+    header.label.store(slot_label::make(next_, role::epoch(role_)), std::memory_order_relaxed);
     ++next_;
     bytes_ += bytes;
     // P8. release: after the head stored before, so that who sees one of these words does not take the record for the one
@@ -333,9 +354,7 @@ class SlotReader {
     }
     SlotHeader& header = ring_.header(position_);
     // relaxed: written before the head that was acquired.
-    if (header.label.load(std::memory_order_relaxed) != position_ + 1 ||
-        header.epoch.load(std::memory_order_relaxed) != epoch_)
-      return false;
+    if (header.label.load(std::memory_order_relaxed) != slot_label::make(position_, epoch_)) return false;
     if (position_ + ring_.ahead < readable_until_) {  // not one that is being written
       const auto* const later = reinterpret_cast<const std::byte*>(&ring_.header(position_ + ring_.ahead));
       prefetch_to_read(later);
@@ -390,7 +409,7 @@ class SlotReader {
   std::uint64_t gap_first_ = 0, gap_count_ = 0;
   Entry* entry_ = nullptr;
   std::uint64_t state_ = 0;  // of the own entry, while nobody has broken it
-  std::uint32_t epoch_ = 0;  // the lower half of the role's
+  std::uint64_t epoch_ = 0;  // the role's
   bool fences_ = true;
   bool cursor_holds_ = false;     // sequential, wait or refuse: what the cursor has not passed is protected
   bool cursor_releases_ = false;  // sequential: to move the cursor on is to release

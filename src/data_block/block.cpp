@@ -290,11 +290,11 @@ bool Block::is_quarantined(std::uint64_t sequence) const noexcept {
 bool Block::is_valid(std::uint64_t sequence, const Role& role) const noexcept {
   const SlotHeader& header = ring_.header(sequence);
   // relaxed: written before the head that was acquired.
-  if (header.label.load(std::memory_order_relaxed) != sequence + 1) return false;
-  if (header.epoch.load(std::memory_order_relaxed) == static_cast<std::uint32_t>(role::epoch(role.word))) return true;
+  const std::uint64_t label = header.label.load(std::memory_order_relaxed);
+  if (label == slot_label::make(sequence, role::epoch(role.word))) return true;
   // The label after the quarantines: one that has ended meanwhile has cleared it.
-  return sequence < role.entry->base.load(std::memory_order_relaxed) && !is_quarantined(sequence) &&
-         header.label.load(std::memory_order_acquire) == sequence + 1;
+  return slot_label::names(label, sequence) && sequence < role.entry->base.load(std::memory_order_relaxed) &&
+         !is_quarantined(sequence) && header.label.load(std::memory_order_acquire) == label;
 }
 
 TotalsRecord& Block::record_at(Entry& entry, std::uint64_t head) noexcept {
@@ -496,10 +496,10 @@ void Block::wake_writer() const noexcept {
 
 bool Backoff::again() noexcept {
   static const bool alone = platform::has_one_processor();
-  constexpr unsigned spins = 200, yields = 50;
+  constexpr unsigned spins = 32, yields = 80;
   if (rounds_ >= spins + yields) return false;
   if (++rounds_ <= spins && !alone)
-    platform::pause();
+    pause_briefly();
   else
     std::this_thread::yield();
   return true;

@@ -109,8 +109,8 @@ class Block {
   std::span<std::byte> zone_;
 };
 
-/// Spins, then yields, then lets the caller park: in that order, because to yield is worth much where processes outnumber
-/// processors, and to park is dear.
+/// Spins and yields for a while before the caller parks. To yield is worth much where processes outnumber processors, and to park is dear;
+/// to spin for longer than a lap of small messages takes the processor away from whom is waited for.
 class Backoff {
  public:
   /// False: it is time to park.

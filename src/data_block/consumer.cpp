@@ -209,7 +209,7 @@ void Consumer::see_role() noexcept {
   role_seen_ = block_->role();
   role_ = role_seen_.word;
   head_ = &role_seen_.entry->head;
-  epoch_ = static_cast<std::uint32_t>(role::epoch(role_));
+  epoch_ = role::epoch(role_);
 }
 
 /// Sequence numbers from position_ up to `to` are passed over: so many voids are below that. It counts from the moment on when
@@ -351,6 +351,15 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
                 "none were asked for"};
   if (entry_->state.load(std::memory_order_acquire) != state_) fail_reclaimed();
   redelivered_ = false;
+  // The next message may be on its way: the hot path itself, tightly, for about as long as a round trip takes.
+  static const bool alone = platform::has_one_processor();
+  if (cursor_holds_ && at_most == 1 && !alone && !patience.deadline.passed()) {
+    constexpr int tries = 64;
+    for (int i = 0; i < tries; ++i) {
+      if (try_acquire()) return AcquireStatus::ok;
+      pause_briefly();
+    }
+  }
   const auto taken = [&] {
     if (!look(at_most)) return false;
     if (!cursor_releases_) last_id_ = position_ + held_ - 1;
@@ -493,7 +502,7 @@ bool SlotReader::has_data(std::uint64_t sequence) const noexcept {
 bool SlotReader::verify(std::uint64_t sequence) const noexcept {
   if (!static_cast<const Consumer*>(this)->block().has_checksums()) return true;
   auto& header = static_cast<ChecksummedSlotHeader&>(ring_.header(sequence));
-  const std::size_t length = std::min(header.length.load(std::memory_order_relaxed), ring_.size);
+  const std::size_t length = std::min<std::uint64_t>(header.length.load(std::memory_order_relaxed), ring_.size);
   return header.checksum.load(std::memory_order_relaxed) == checksum_of(ring_.payload_of(header), sequence, length);
 }
 void end(SlotReader& reader) noexcept { delete static_cast<Consumer*>(&reader); }

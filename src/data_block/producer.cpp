@@ -47,6 +47,18 @@ Producer::Producer(Block::Pointer block, ByForce) : block_{std::move(block)} {
     const std::size_t index = role::index(now.word);
     const bool settled = !role::is_unsettled(now.word);
     if (role::is_vacant(now.word)) fail("nobody has the role");
+    const std::uint64_t in_role = now.entry->state.load(std::memory_order_acquire);
+    if (!settled && !block_->is_gone(in_role)) {
+      // Both might decide where the broken one has ended.
+      auto breaker = block_->identity(in_role);
+      block_->leave(claimed_.index, claimed_.state);
+      throw Error{errc::in_use,
+                  "break the producer of",
+                  block_->path(),
+                  "somebody else is breaking it",
+                  "let that process go on, or end it",
+                  breaker ? std::make_shared<const ProcessIdentity>(std::move(*breaker)) : nullptr};
+    }
     previous_owner_ = block_->identity(now.entry->state.load(std::memory_order_acquire));
     const std::size_t root = settled ? index : now.entry->previous.load(std::memory_order_relaxed) % entry_limit;
     if (take_from_living(now, root)) break;
@@ -62,7 +74,7 @@ Producer::~Producer() {
   if (!shared_->role.compare_exchange_strong(mine, role_ | role::vacant, std::memory_order_acq_rel)) {
     // Broken. The entry keeps the quarantine until this process ends, or until here: nobody writes any more.
     const auto quarantine = Block::quarantine_of(*entry_);
-    clear_labels(quarantine.first, quarantine.end);
+    clear_labels(quarantine.first, quarantine.end, role::epoch(role_));
     std::uint64_t state = entry_state::with(claimed_.state, EntryState::broken);
     if (entry_->state.compare_exchange_strong(state, entry_state::with(state, EntryState::left),
                                               std::memory_order_acq_rel))
@@ -194,7 +206,7 @@ bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
 
 /// T3, and T4 by what acquire() finds not looked at.
 void Producer::begin_to_produce() {
-  clear_labels(next_, claim_);
+  clear_labels(next_, claim_, role::epoch(role_) - 1);
   looked_until_ = next_;
   room_until_ = 0;
   joins_seen_ = no_sequence;
@@ -202,12 +214,15 @@ void Producer::begin_to_produce() {
   entry_->state.store(claimed_.state, std::memory_order_release);
 }
 
-void Producer::clear_labels(std::uint64_t first, std::uint64_t end) noexcept {
-  if (first == no_sequence || end <= first || end - first > ring_.count()) return;
+/// Labels that were never committed, of that epoch or earlier ones. Whoever is late at it, because he was stopped and the role is
+/// a successor's now, leaves the successor's alone.
+void Producer::clear_labels(std::uint64_t first, std::uint64_t end, std::uint64_t epoch) noexcept {
+  if (end <= first || end - first > ring_.count()) return;
   for (std::uint64_t s = first; s != end; ++s) {
-    // Only what was never committed, and only if nobody else's message is there.
-    std::uint64_t label = s + 1;
-    ring_.header(s).label.compare_exchange_strong(label, 0, std::memory_order_relaxed);
+    auto& word = ring_.header(s).label;
+    std::uint64_t label = word.load(std::memory_order_relaxed);
+    if (slot_label::names(label, s) && slot_label::is_not_after(label, epoch))
+      word.compare_exchange_strong(label, 0, std::memory_order_relaxed);
   }
 }
 
@@ -380,7 +395,7 @@ void Producer::collect_holds() {
       const auto quarantine = Block::quarantine_of(entry);
       constexpr unsigned rarely = 64;                                     // to look costs microseconds
       if (quarantine_looks_++ % rarely == 0 && block_->is_gone(state)) {  // the quarantine ends
-        clear_labels(quarantine.first, quarantine.end);
+        clear_labels(quarantine.first, quarantine.end, role::epoch(role_) - 1);
         entry.state.compare_exchange_strong(state, entry_state::with(state, EntryState::left),
                                             std::memory_order_acq_rel);
         continue;

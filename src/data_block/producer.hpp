@@ -40,7 +40,7 @@ class Producer final : public SlotWriter, ForkAware {
   [[nodiscard]] bool take(const Block::Role& from);
   [[nodiscard]] bool take_from_living(const Block::Role& from, std::size_t root);
   void begin_to_produce();
-  void clear_labels(std::uint64_t first, std::uint64_t end) noexcept;
+  void clear_labels(std::uint64_t first, std::uint64_t end, std::uint64_t epoch) noexcept;
   void after_fork_in_child() noexcept override;
 
   void look_at_consumers();

@@ -25,8 +25,6 @@ constexpr std::size_t awaited_limit = 128;
 /// A full fence in every thread that runs now, of all processes that joined. Costs microseconds.
 void barrier_in_all_threads() noexcept;
 
-/// A hint to the processor that this thread does nothing but look at a word.
-void pause() noexcept;
 [[nodiscard]] bool has_one_processor() noexcept;
 
 /// Keeps these pages, from the first boundary on, out of core dumps: a dump delays the proof of death.

@@ -88,14 +88,6 @@ void barrier_in_all_threads() noexcept {
   ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
 }
 
-void pause() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
 // Of the machine: who is bound to one processor may wait for somebody on another.
 bool has_one_processor() noexcept { return ::sysconf(_SC_NPROCESSORS_ONLN) == 1; }
 
