@@ -496,12 +496,17 @@ void Block::wake_writer() const noexcept {
 
 bool Backoff::again() noexcept {
   static const bool alone = platform::has_one_processor();
-  constexpr unsigned spins = 32, yields = 80;
-  if (rounds_ >= spins + yields) return false;
-  if (++rounds_ <= spins && !alone)
+  constexpr unsigned spins = 32;
+  constexpr std::chrono::microseconds yielding{50};
+  if (++rounds_ <= spins && !alone) {
     pause_briefly();
-  else
-    std::this_thread::yield();
+    return true;
+  }
+  // Where others want the processor, one yield may last milliseconds: deadlines are looked at after it.
+  const auto now = std::chrono::steady_clock::now();
+  if (until_ == std::chrono::steady_clock::time_point{}) until_ = now + yielding;
+  if (now >= until_) return false;
+  std::this_thread::yield();
   return true;
 }
 }  // namespace holdfast::detail

@@ -118,6 +118,7 @@ class Backoff {
 
  private:
   unsigned rounds_ = 0;
+  std::chrono::steady_clock::time_point until_{};
 };
 
 [[nodiscard]] std::uint64_t checksum_of(const std::byte* payload, std::uint64_t sequence, std::size_t length) noexcept;

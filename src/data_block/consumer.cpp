@@ -200,6 +200,7 @@ void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
   if (!latest && options.start.where_ == Where::id && position_ > wanted) {
     pending_gap_first_ = wanted;
     pending_gap_count_ = position_ - wanted;
+    role_ = no_sequence;  // the hot path gives out no gap: the first slot takes the other one
   }
 }
 
