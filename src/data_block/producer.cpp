@@ -135,10 +135,10 @@ void Producer::take_over(Deadline deadline) {
   }
 }
 
-/// T1, T2, from a producer that is dead or has left.
+/// T1, T2, from a producer that is dead or has left. Its words are read here, after the proof: before it they may be old.
 bool Producer::take(const Block::Role& from) {
   Entry& old = *from.entry;
-  const std::uint64_t head = from.head;
+  const std::uint64_t head = old.head.load(std::memory_order_acquire);
   const TotalsRecord& totals = Block::record_at(old, head);
   claim_ = std::max(old.claim.load(std::memory_order_acquire), head);
   if (claim_ - head > ring_.count()) claim_ = head + ring_.count();  // of a damaged block
