@@ -34,6 +34,8 @@ function(holdfast_add_process_test name)
     if(NOT TARGET ${worker})
       add_executable(${worker} ${source})
       set_target_properties(${worker} PROPERTIES HOLDFAST_WORKER_SOURCE ${source})
+      # So that a tracer of instructions steps through the worker's work, and not through the loader's.
+      target_link_options(${worker} PRIVATE LINKER:-z,now)
     endif()
     get_target_property(known ${worker} HOLDFAST_WORKER_SOURCE)
     if(NOT known STREQUAL source)

@@ -8,6 +8,7 @@ namespace holdfast::harness {
 inline constexpr char ready_variable[] = "PLH_TEST_READY_FD";
 inline constexpr char control_variable[] = "HOLDFAST_TEST_CONTROL_FD";    ///< socket: release bytes in, end mark out
 inline constexpr char lifeline_variable[] = "HOLDFAST_TEST_LIFELINE_FD";  ///< pipe: nobody writes; its end is the end
+inline constexpr char steps_variable[] = "HOLDFAST_TEST_STEPS";  ///< set: step() tells the tracer; see tracer.hpp
 inline constexpr char end_mark = 'E';
 inline constexpr char release_mark = 'R';
 

@@ -2,14 +2,17 @@
 
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <string>
 
 #include <fmt/format.h>
 #include <holdfast/error.hpp>
+#include <holdfast/steps.hpp>
 #include <holdfast/testing/temp_dir.hpp>
 
 #include "testing/channel.hpp"
+#include "testing/tracer.hpp"
 #include "text.hpp"
 
 namespace holdfast::harness {
@@ -24,7 +27,22 @@ int usage(std::span<const Scenario> scenarios, std::string_view program, std::st
   std::fputs(text.c_str(), stderr);
   return exit_usage;
 }
+
+/// Read by a tracer, at any instruction.
+volatile RegionWords region_words;
+bool steps_are_told = false;
 }  // namespace
+
+CrashRegion::CrashRegion() noexcept { set_mark(Mark::begin_of_region, const_cast<RegionWords*>(&region_words)); }
+CrashRegion::~CrashRegion() {
+  region_words.ended = 1;
+  set_mark(Mark::end_of_region, nullptr);
+}
+
+void step(const char* name) noexcept {
+  region_words.step = reinterpret_cast<std::uintptr_t>(name);
+  if (steps_are_told) set_mark(Mark::step, name);
+}
 
 std::string WorkerContext::argument(std::size_t index) const {
   if (index < arguments_.size()) return arguments_[index];
@@ -64,6 +82,10 @@ bool WorkerContext::released() const {
 int run_worker(std::span<const Scenario> scenarios, int argc, char** argv) {
   const auto self = current_pid();
   watch_lifeline();
+  steps_are_told = std::getenv(steps_variable) != nullptr;  // NOLINT(concurrency-mt-unsafe): before any thread
+#if defined(HOLDFAST_CRASH_LAB)
+  detail::step_handler = step;
+#endif
   std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
   const std::string_view program = argc > 0 ? argv[0] : "worker";
   if (argc < 2) return usage(scenarios, program, {});

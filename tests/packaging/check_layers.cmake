@@ -6,7 +6,7 @@
 #   the library knows nothing of the harness, and nobody asks for the operating system outside a platform's folder.
 cmake_minimum_required(VERSION 3.25)
 set(layers
-  "error deadline"
+  "error deadline steps"
   "platform/[a-z_]+"
   "process_identity ownership"
   "file_lock shared_memory"

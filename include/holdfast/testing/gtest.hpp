@@ -1,5 +1,5 @@
 // testing/gtest.hpp - the harness in GoogleTest's words. Header only: holdfast::testing itself does not need GoogleTest.
-// Builds on testing/worker_process.hpp and testing/temp_dir.hpp.
+// Builds on testing/{crash_lab,temp_dir,worker_process}.hpp.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 
+#include <holdfast/testing/crash_lab.hpp>
 #include <holdfast/testing/temp_dir.hpp>
 #include <holdfast/testing/worker_process.hpp>
 
@@ -27,6 +28,9 @@ inline void ExpectWorkersOk(std::span<WorkerProcess> workers, Deadline deadline 
 
 inline void PrintTo(Ready ready, std::ostream* out) { *out << to_string(ready); }
 inline void PrintTo(const Exit& exit, std::ostream* out) { *out << to_string(exit); }
+
+inline void PrintTo(CrashEngine engine, std::ostream* out) { *out << to_string(engine); }
+inline void PrintTo(Rescue rescue, std::ostream* out) { *out << to_string(rescue); }
 
 namespace detail {
 /// Lets a TempDir that complains fail the running test, in every program that includes this header.

@@ -13,6 +13,20 @@ namespace holdfast::harness {
 /// that asks, do nothing. Never throws; a channel that does not work is told on standard error. Any thread may call it.
 void signal_test_ready() noexcept;
 
+/// The piece of work that the crash lab (testing/crash_lab.hpp) kills this process in: from the constructor to the destructor, in
+/// one thread, once in the life of a process. Without effect in a process that is not traced. Cost: one system call each.
+class CrashRegion {
+ public:
+  CrashRegion() noexcept;
+  CrashRegion(const CrashRegion&) = delete;
+  CrashRegion& operator=(const CrashRegion&) = delete;
+  ~CrashRegion();
+};
+
+/// A named step has been done: a point at which the crash lab may kill, stop or delay this process. The name outlives the call.
+/// Without effect, and without a system call, in a process that the crash lab has not started for its steps.
+void step(const char* name) noexcept;
+
 /// What a scenario knows about its start, and the parent's hold on it.
 class WorkerContext {
  public:

@@ -1,0 +1,277 @@
+#include "testing/tracer.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <utility>
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <holdfast/error.hpp>
+
+namespace holdfast::harness {
+namespace {
+constexpr int syscall_stop = SIGTRAP | 0x80;
+
+/// Of calls that the library makes; others are shown by number.
+std::string name_of(std::uint64_t call) {
+  static constexpr std::pair<std::uint64_t, const char*> names[] = {{SYS_close, "close"},
+                                                                    {SYS_openat, "openat"},
+                                                                    {SYS_fcntl, "fcntl"},
+                                                                    {SYS_flock, "flock"},
+                                                                    {SYS_mkdirat, "mkdirat"},
+                                                                    {SYS_unlinkat, "unlinkat"},
+                                                                    {SYS_renameat2, "renameat2"},
+                                                                    {SYS_renameat, "renameat"},
+                                                                    {SYS_mknodat, "mknodat"},
+                                                                    {SYS_linkat, "linkat"},
+                                                                    {SYS_fallocate, "fallocate"},
+                                                                    {SYS_ftruncate, "ftruncate"},
+                                                                    {SYS_fchmod, "fchmod"},
+                                                                    {SYS_fchmodat, "fchmodat"},
+                                                                    {SYS_mmap, "mmap"},
+                                                                    {SYS_munmap, "munmap"},
+                                                                    {SYS_mprotect, "mprotect"},
+                                                                    {SYS_madvise, "madvise"},
+                                                                    {SYS_futex, "futex"},
+                                                                    {SYS_ppoll, "ppoll"},
+                                                                    {SYS_pidfd_open, "pidfd_open"},
+                                                                    {SYS_write, "write"},
+                                                                    {SYS_pwrite64, "pwrite64"},
+                                                                    {SYS_pread64, "pread64"},
+                                                                    {SYS_read, "read"},
+                                                                    {SYS_membarrier, "membarrier"},
+                                                                    {SYS_getdents64, "getdents64"},
+                                                                    {SYS_dup3, "dup3"},
+                                                                    {SYS_brk, "brk"},
+                                                                    {SYS_sched_yield, "sched_yield"},
+                                                                    {SYS_clock_nanosleep, "clock_nanosleep"},
+                                                                    {SYS_inotify_add_watch, "inotify_add_watch"}};
+  for (const auto& [number, name] : names)
+    if (number == call) return name;
+  return fmt::format("system call {}", call);
+}
+
+/// Changes nothing that another process could see.
+bool only_reads(std::uint64_t call) {
+  return call == SYS_pread64 || call == SYS_newfstatat || call == SYS_fstat || call == SYS_getdents64 ||
+         call == SYS_readlinkat || call == SYS_lseek || call == SYS_statx || call == SYS_getpid ||
+         call == SYS_fstatfs || call == SYS_getrandom;
+}
+
+[[noreturn]] void fail(const char* operation, const std::string& subject, std::string_view reason = {}) {
+  throw Error{{errno, std::generic_category()}, operation, subject, reason};
+}
+}  // namespace
+
+void set_mark(Mark mark, const void* argument) noexcept { ::syscall(SYS_close, static_cast<int>(mark), argument); }
+
+Tracer::Tracer(WorkerProcess& worker) : pid_{worker.pid()} {
+  const auto thread = static_cast<pid_t>(pid_);
+  const auto options = reinterpret_cast<void*>(std::uintptr_t{PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL});
+  if (::ptrace(PTRACE_SEIZE, thread, nullptr, options) != 0)
+    fail("trace", "worker " + std::to_string(pid_),
+         "the crash lab needs ptrace of its own children: see kernel.yama.ptrace_scope, and seccomp in containers");
+  // Stopped by an event, whatever it is waiting in: from here on no system call of it is missed.
+  if (::ptrace(PTRACE_INTERRUPT, thread, nullptr, nullptr) != 0) fail("stop", "worker " + std::to_string(pid_));
+  wait();
+  worker.release();
+}
+
+int Tracer::wait() {
+  // The end of the worker is left to the harness to reap.
+  siginfo_t info{};
+  do {
+    info.si_pid = 0;
+    if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WSTOPPED | WEXITED | WNOWAIT | __WALL) != 0 && errno != EINTR)
+      fail("wait for", "worker " + std::to_string(pid_));
+  } while (info.si_pid == 0);
+  if (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED) {
+    gone_ = true;
+    return 0;
+  }
+  int status = 0;
+  if (::waitpid(static_cast<pid_t>(pid_), &status, __WALL) != static_cast<pid_t>(pid_))
+    fail("wait for", "worker " + std::to_string(pid_));
+  return status;
+}
+
+std::string Tracer::name_in_worker(std::uint64_t address) const {
+  std::array<char, 64> name{};
+  const iovec here{name.data(), name.size() - 1};
+  const iovec there{reinterpret_cast<void*>(address), name.size() - 1};  // NOLINT(performance-no-int-to-ptr)
+  if (::process_vm_readv(static_cast<pid_t>(pid_), &here, 1, &there, 1, 0) <= 0) return "?";
+  return name.data();
+}
+
+Tracer::Stop Tracer::go_on() {
+  const auto thread = static_cast<pid_t>(pid_);
+  for (long signal = 0;;) {
+    if (gone_ || ::ptrace(PTRACE_SYSCALL, thread, nullptr, signal) != 0) return Stop::ended;
+    const int status = wait();
+    if (gone_) return Stop::ended;
+    if (WSTOPSIG(status) != syscall_stop) {
+      signal = status >> 16 != 0 ? 0 : WSTOPSIG(status);  // an event is no signal
+      continue;
+    }
+    signal = 0;
+    __ptrace_syscall_info info{};
+    if (::ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof info, &info) <= 0) fail("look at", "a system call");
+    if (info.op == PTRACE_SYSCALL_INFO_EXIT) {
+      if (std::exchange(in_mark_, false)) continue;
+      return Stop::call_left;
+    }
+    if (info.op != PTRACE_SYSCALL_INFO_ENTRY) continue;
+    const auto mark = static_cast<Mark>(static_cast<int>(info.entry.args[0]));
+    in_mark_ = info.entry.nr == SYS_close &&
+               (mark == Mark::begin_of_region || mark == Mark::end_of_region || mark == Mark::step);
+    if (!in_mark_) {
+      call_ = info.entry.nr;
+      return Stop::call_entered;
+    }
+    if (mark == Mark::end_of_region) return Stop::mark_end;
+    if (mark == Mark::begin_of_region) {
+      words_ = info.entry.args[1];
+      return Stop::mark_region;
+    }
+    place_ = name_in_worker(info.entry.args[1]);
+    return Stop::mark_step;
+  }
+}
+
+bool Tracer::run_to_region() {
+  for (;;) {
+    const Stop stop = go_on();
+    if (stop == Stop::ended) return false;
+    if (stop != Stop::mark_region) continue;
+    // Behind the mark, so that its own instructions are none of the region's.
+    if (::ptrace(PTRACE_SYSCALL, static_cast<pid_t>(pid_), nullptr, nullptr) != 0) return false;
+    wait();
+    in_mark_ = false;
+    return !gone_;
+  }
+}
+
+bool Tracer::step_one_instruction() {
+  const auto thread = static_cast<pid_t>(pid_);
+  for (long signal = 0;;) {
+    if (gone_ || ::ptrace(PTRACE_SINGLESTEP, thread, nullptr, signal) != 0) return false;
+    const int status = wait();
+    if (gone_) return false;
+    const int stop = WSTOPSIG(status);
+    if (stop == SIGTRAP && status >> 16 == 0) break;
+    signal = status >> 16 != 0 ? 0 : stop;  // an event is no signal
+  }
+  RegionWords words;
+  const iovec here{&words, sizeof words};
+  const iovec there{reinterpret_cast<void*>(words_), sizeof words};  // NOLINT(performance-no-int-to-ptr)
+  if (::process_vm_readv(thread, &here, 1, &there, 1, 0) != sizeof words) fail("read", "a worker's memory");
+  if (words.ended != 0) {
+    at_end_ = true;
+    return false;
+  }
+  if (words.step != std::exchange(step_, words.step)) place_ = "after " + name_in_worker(words.step);
+  return true;
+}
+
+bool Tracer::advance(CrashEngine engine) {
+  if (at_end_) return false;
+  if (engine == CrashEngine::instructions || engine == CrashEngine::images) return step_one_instruction();
+  for (auto before = call_;; before = call_) {
+    switch (go_on()) {
+      case Stop::ended:
+        return false;
+      case Stop::mark_end:
+        at_end_ = true;
+        return false;
+      case Stop::mark_step:
+        if (engine == CrashEngine::steps) return true;
+        break;
+      case Stop::call_entered:
+        if (engine != CrashEngine::system_calls || (only_reads(before) && only_reads(call_))) break;
+        place_ = name_of(call_) + ", before";
+        return true;
+      case Stop::call_left:
+        if (engine != CrashEngine::system_calls || only_reads(call_)) break;
+        place_ = name_of(call_) + ", after";
+        return true;
+      default:
+        break;
+    }
+  }
+}
+
+void Tracer::let_go() {
+  if (!gone_) ::ptrace(PTRACE_DETACH, static_cast<pid_t>(pid_), nullptr, nullptr);
+}
+
+// ---- images --------------------------------------------------------------------------------------------------------
+
+Images::Images(std::vector<std::filesystem::path> files) {
+  for (auto& path : files) {
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    struct stat found {};
+    void* bytes = MAP_FAILED;
+    if (file >= 0 && ::fstat(file, &found) == 0)
+      bytes = ::mmap(nullptr, static_cast<std::size_t>(found.st_size), PROT_READ, MAP_SHARED, file, 0);
+    const int error = errno;
+    if (file >= 0) ::close(file);
+    errno = error;
+    if (bytes == MAP_FAILED) fail("map", path.string());
+    files_.push_back({std::move(path), static_cast<const char*>(bytes), static_cast<std::size_t>(found.st_size),
+                      found.st_mode & 0777U});
+  }
+}
+
+Images::~Images() {
+  for (const auto& file : files_) ::munmap(const_cast<char*>(file.bytes), file.size);  // NOLINT(*-const-cast)
+}
+
+void Images::look() {
+  now_.clear();
+  for (const auto& file : files_) now_.append(file.bytes, file.size);
+  if (now_ == last_) return;
+  last_ = now_;
+  if (std::find(distinct_.begin(), distinct_.end(), now_) == distinct_.end()) distinct_.push_back(now_);
+}
+
+void Images::put_back(std::size_t index) const {
+  const char* bytes = distinct_[index].data();
+  for (const auto& file : files_) {
+    ::unlink(file.path.c_str());
+    const int made = ::open(file.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    std::size_t done = 0;
+    while (made >= 0 && done < file.size) {
+      const auto written = ::write(made, bytes + done, file.size - done);
+      if (written <= 0) break;
+      done += static_cast<std::size_t>(written);
+    }
+    if (made < 0 || done < file.size || ::fchmod(made, file.mode) != 0) fail("put back", file.path.string());
+    ::close(made);
+    bytes += file.size;
+  }
+}
+
+void wait_until_asleep(const WorkerProcess& worker, Deadline deadline) {
+  const auto file = fmt::format("/proc/{}/stat", worker.pid());
+  while (worker.is_running() && !deadline.passed()) {
+    std::ifstream stat{file};
+    const std::string text{std::istreambuf_iterator<char>{stat}, {}};
+    const auto name_end = text.rfind(") ");
+    if (name_end != std::string::npos && text.find_first_of("STt", name_end + 2) == name_end + 2) return;
+    ::sched_yield();  // nothing wakes who waits for another one's sleep
+  }
+}
+}  // namespace holdfast::harness
