@@ -187,9 +187,8 @@ class Step {
   }
 
   void remount(unsigned long flags) const {
-    or_skip(::mount("", value_.c_str(), nullptr, MS_REMOUNT | flags, nullptr) == 0 ||
-                ::mount("", value_.c_str(), nullptr, MS_REMOUNT | MS_BIND | flags, nullptr) == 0,
-            "mount again");
+    // MS_BIND: this mount alone. Else it would be the whole file system, for everybody on the machine.
+    or_skip(::mount("", value_.c_str(), nullptr, MS_REMOUNT | MS_BIND | flags, nullptr) == 0, "mount again");
   }
 
   static bool run(std::vector<std::string> words) {
