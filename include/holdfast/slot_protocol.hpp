@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include <holdfast/deadline.hpp>
+#include <holdfast/steps.hpp>
 
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
@@ -277,12 +278,14 @@ class SlotWriter {
   void commit(std::size_t bytes) {
     if (bytes > ring_.size || thread_ != &this_threads_address) fail_commit(bytes);
     SlotHeader& header = *current_;
+    HOLDFAST_STEP(slot, P6);
     // P7. relaxed: E-commit below publishes them.
     header.length.store(bytes, std::memory_order_relaxed);
     header.voids.store(voids_, std::memory_order_relaxed);
     if (stamps_) stamp(header, bytes);
     std::atomic_signal_fence(std::memory_order_release);  // the label after all of it, for who finds this process dead
     header.label.store(slot_label::make(next_, role::epoch(role_)), std::memory_order_relaxed);
+    HOLDFAST_STEP(slot, P7);
     ++next_;
     bytes_ += bytes;
     // P8. release: after the head stored before, so that who sees one of these words does not take the record for the one
@@ -291,18 +294,24 @@ class SlotWriter {
     record.position.store(next_, std::memory_order_release);
     record.bytes.store(bytes_, std::memory_order_release);
     record.voids.store(voids_, std::memory_order_release);
+    HOLDFAST_STEP(slot, P8);
     entry_->head.store(next_, std::memory_order_release);  // P9, E-commit
+    HOLDFAST_STEP(slot, P9);
     held_ = false;
     light_barrier(*shared_, fences_);  // B-park-reader
     // P10. relaxed: the barrier has ordered it; whoever is woken reads head itself.
     if (shared_->readers_waiting.load(std::memory_order_relaxed) != 0) wake_readers();
+    HOLDFAST_STEP(slot, P10);
     if (shared_->role.load(std::memory_order_relaxed) != role_) fail_reclaimed();
     const auto* const later = reinterpret_cast<const std::byte*>(&ring_.header(next_ + ring_.ahead));
     prefetch_to_write(later);
     if (ring_.stride > 64) prefetch_to_write(later + 64);
   }
   /// The slot is abandoned; the next one has the same number. The claim stays (I2).
-  void drop() noexcept { held_ = false; }
+  void drop() noexcept {
+    held_ = false;
+    HOLDFAST_STEP(slot, drop);
+  }
   [[nodiscard]] bool is_abandoned() const noexcept { return abandoned_; }  ///< Only the handle keeps it.
 
  protected:
@@ -312,6 +321,7 @@ class SlotWriter {
     current_ = &ring_.header(next_);
     current_->label.store(0, std::memory_order_relaxed);  // P5. relaxed: only a successor judges it, after a death
     std::atomic_signal_fence(std::memory_order_seq_cst);  // before the payload's bytes
+    HOLDFAST_STEP(slot, P5);
     held_ = true;
     return slot();
   }
@@ -363,6 +373,7 @@ class SlotReader {
     current_ = &header;
     gap_count_ = 0;
     held_ = 1;
+    HOLDFAST_STEP(slot, read);
     return true;
   }
   [[gnu::cold]] AcquireStatus acquire_slowly(const Patience& patience,
@@ -385,7 +396,8 @@ class SlotReader {
     position_ += held_;
     held_ = 0;
     entry_->cursor.store(position_, std::memory_order_release);  // E-release, E-books
-    light_barrier(*shared_, fences_);                            // B-park-writer
+    HOLDFAST_STEP(slot, release);
+    light_barrier(*shared_, fences_);  // B-park-writer
     // relaxed: the barrier has ordered it; the producer reads the cursors itself.
     if (position_ >= shared_->writer_target.load(std::memory_order_relaxed)) wake_writer();
     return entry_->state.load(std::memory_order_relaxed) == state_;

@@ -416,8 +416,9 @@ Block::Claimed Block::claim_entry(EntryKind kind, std::string_view operation) {
 void Block::activate(Claimed& claimed) {
   claimed.state = entry_state::with(claimed.state, EntryState::active);
   entry(claimed.index).state.store(claimed.state, std::memory_order_release);  // E-active, J2
-  shared_->joins.fetch_add(1, std::memory_order_seq_cst);                      // J3
-  heavy_barrier();                                                             // B-join
+  HOLDFAST_STEP(slot, J2);
+  shared_->joins.fetch_add(1, std::memory_order_seq_cst);  // J3
+  heavy_barrier();                                         // B-join
 }
 
 void Block::note_end(Entry& ended) const noexcept {
@@ -454,6 +455,7 @@ void Block::leave(std::size_t index, std::uint64_t state) noexcept {
       mine.state.compare_exchange_strong(expected, entry_state::with(state, EntryState::left),
                                          std::memory_order_acq_rel);
   }
+  HOLDFAST_STEP(slot, leave);
   if (entry_state::kind(state) == EntryKind::member) note_end_of_group(mine);
   full_barrier(*shared_);  // B-park-writer
   if (shared_->writer_target.load(std::memory_order_relaxed) != no_sequence) wake_writer();

@@ -138,6 +138,7 @@ void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
   Backoff backoff;
   for (bool active = false;; active = true) {
     pin(at);
+    HOLDFAST_STEP(slot, J1);
     if (!active)
       block_->activate(claimed_);
     else
@@ -145,6 +146,7 @@ void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
     block_->heavy_barrier();                                   // B-join
     full_barrier(*shared_);                                    // B-hold
     if (shared_->writer_target.load(std::memory_order_relaxed) != no_sequence) block_->wake_writer();
+    HOLDFAST_STEP(slot, J3);
     see_role();
     const std::uint64_t claim = claim_in_role(role_seen_);  // J4
     if (claim == no_sequence) {
@@ -195,6 +197,7 @@ void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
     }
     break;
   }
+  HOLDFAST_STEP(slot, J4);
   if (kind_ == EntryKind::member) set_member(MemberState::idle, 0, 0);
   if (kind_ == EntryKind::overwritten || latest) entry_->hold.store(no_sequence, std::memory_order_release);
   if (!latest && options.start.where_ == Where::id && position_ > wanted) {
@@ -257,6 +260,7 @@ bool Consumer::deliver(std::uint64_t from, std::uint64_t end, std::size_t at_mos
   }
   current_ = &header;
   held_ = 1;
+  HOLDFAST_STEP(slot, read);
   while (held_ < at_most && s + held_ < end && block_->is_valid(s + held_, role_seen_) &&
          (!block_->verifies_reads() || verify(s + held_)))
     ++held_;
@@ -277,6 +281,7 @@ bool Consumer::look_overwritten(std::size_t at_most) {
     if (range_end_ <= at) {
       entry_->hold.store(at, std::memory_order_release);  // H1, E-release of the range before
       full_barrier(*shared_);                             // B-hold
+      HOLDFAST_STEP(slot, H1);
       see_role();
       const std::uint64_t claim = claim_in_role(role_seen_);  // H2
       if (claim == no_sequence) break;
@@ -285,6 +290,7 @@ bool Consumer::look_overwritten(std::size_t at_most) {
         continue;
       }
       range_end_ = at + block_->batch();
+      HOLDFAST_STEP(slot, H2);
     }
     const std::uint64_t end = std::min(role_seen_.head, range_end_);
     if (deliver(at, end, at_most)) {
@@ -301,6 +307,7 @@ bool Consumer::look_overwritten(std::size_t at_most) {
 void Consumer::let_go_of_hold() noexcept {
   entry_->hold.store(no_sequence, std::memory_order_release);  // E-release
   light_barrier(*shared_, fences_);                            // B-park-writer
+  HOLDFAST_STEP(slot, release);
   if (shared_->writer_target.load(std::memory_order_relaxed) != no_sequence) block_->wake_writer();
 }
 
@@ -311,8 +318,10 @@ bool Consumer::look_latest() {
     const std::uint64_t newest = role_seen_.head - 1;
     entry_->hold.store(newest, std::memory_order_release);  // H1
     full_barrier(*shared_);                                 // B-hold
+    HOLDFAST_STEP(slot, H1);
     see_role();
     const std::uint64_t claim = claim_in_role(role_seen_);  // H2
+    HOLDFAST_STEP(slot, H2);
     if (claim != no_sequence && claim <= newest + ring_.count() && newest >= position_ && newest < role_seen_.head &&
         deliver(newest, newest + 1, 1))
       return true;
@@ -390,6 +399,7 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
     const auto event = shared_->reader_event.load(std::memory_order_acquire);
     shared_->readers_waiting.fetch_or(std::uint64_t{1} << claimed_.index, std::memory_order_seq_cst);
     block_->heavy_barrier();  // B-park-reader
+    HOLDFAST_STEP(slot, R_park);
     if (taken()) return AcquireStatus::ok;
     const auto began = std::chrono::steady_clock::now();
     platform::wait_on(shared_->reader_event, event,

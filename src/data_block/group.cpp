@@ -165,6 +165,7 @@ bool Consumer::look_as_member(std::size_t at_most) {
     if (group.orphans.load(std::memory_order_acquire) != 0 && adopt_orphan(limit)) return true;
     std::uint64_t word = group.word.load(std::memory_order_acquire);
     confirm(word);  // G1
+    HOLDFAST_STEP(slot, G1);
     const std::uint64_t next = group_word::next(word);
     see_role();
     const std::uint64_t claim = claim_in_role(role_seen_);
@@ -176,10 +177,13 @@ bool Consumer::look_as_member(std::size_t at_most) {
     const std::uint64_t count =
         lapped ? std::min(oldest - next, member_word::count_limit) : std::min(role_seen_.head - next, limit);
     set_member(MemberState::intent, next, count);  // G2
+    HOLDFAST_STEP(slot, G2);
     if (!group.word.compare_exchange_strong(word, group_word::make(next + count, claimed_.index),
                                             std::memory_order_seq_cst))
-      continue;                                   // G3: somebody else was faster
+      continue;  // G3: somebody else was faster
+    HOLDFAST_STEP(slot, G3);
     set_member(MemberState::taken, next, count);  // G4
+    HOLDFAST_STEP(slot, G4);
     if (hold_as_member(next, count, lost_of(next, count), false, count)) return true;
   }
   if (member_word::state(entry_->member.load(std::memory_order_relaxed)) == MemberState::intent)
@@ -242,12 +246,14 @@ void Consumer::let_go_as_member() noexcept {
   add(other.skipped, valid.skipped, member_skipped_);
   add(other.voids, valid.voids, member_voids_);
   add(other.redelivered, valid.redelivered, member_redelivered_);
+  HOLDFAST_STEP(slot, G5_counts);
   parity_ = !parity_;
   if (rest_count_ != 0)
     set_member(MemberState::again, rest_first_, rest_count_);
   else
     set_member(MemberState::idle, 0, 0);  // E-release
-  light_barrier(*shared_, fences_);       // B-park-writer
+  HOLDFAST_STEP(slot, G5);
+  light_barrier(*shared_, fences_);  // B-park-writer
   if (shared_->writer_target.load(std::memory_order_relaxed) != no_sequence) block_->wake_writer();
 }
 
@@ -284,6 +290,7 @@ bool Consumer::adopt_orphan(std::uint64_t at_most) {
   // By a thread of this process, too, one at a time.
   if (adopter != 0 && !block_->segment().is_gone(static_cast<Reference>(adopter))) return false;
   if (!group.adopter.compare_exchange_strong(adopter, me, std::memory_order_acq_rel)) return false;  // A1
+  HOLDFAST_STEP(slot, A1);
   struct Done {
     std::atomic<std::uint64_t>& lock;
     ~Done() { lock.store(0, std::memory_order_release); }  // A6
@@ -309,17 +316,22 @@ bool Consumer::adopt_orphan(std::uint64_t at_most) {
           first = member_word::first(orphan);
           count = member_word::count(orphan);
           set_member(MemberState::again, first, count);  // A2
+          HOLDFAST_STEP(slot, A2);
         }
-        shared_->joins.fetch_add(1, std::memory_order_seq_cst);                                         // A3, B-move
+        shared_->joins.fetch_add(1, std::memory_order_seq_cst);  // A3, B-move
+        HOLDFAST_STEP(slot, A3);
         entry.member.store(member_word::idle(member_word::parity(orphan)), std::memory_order_seq_cst);  // A4
+        HOLDFAST_STEP(slot, A4);
       }
       entry.state.compare_exchange_strong(state, entry_state::with(state, EntryState::left),
                                           std::memory_order_acq_rel);  // A5
+      HOLDFAST_STEP(slot, A5);
       group.orphans.fetch_and(~(std::uint64_t{1} << i), std::memory_order_acq_rel);
     });
     // Hints to what is no orphan.
     if (count == 0 && hints != 0) group.orphans.fetch_and(~hints, std::memory_order_acq_rel);
   }
+  HOLDFAST_STEP(slot, A6);
   if (count == 0) return false;
   return hold_as_member(first, count, lost_of(first, count), true, at_most);
 }

@@ -71,7 +71,9 @@ Producer::~Producer() {
   leave_fork_handlers();
   if (forked_) return;
   std::uint64_t mine = role_;
-  if (!shared_->role.compare_exchange_strong(mine, role_ | role::vacant, std::memory_order_acq_rel)) {
+  const bool left = shared_->role.compare_exchange_strong(mine, role_ | role::vacant, std::memory_order_acq_rel);
+  HOLDFAST_STEP(slot, vacant);
+  if (!left) {
     // Broken. The entry keeps the quarantine until this process ends, or until here: nobody writes any more.
     const auto quarantine = Block::quarantine_of(*entry_);
     clear_labels(quarantine.first, quarantine.end, role::epoch(role_));
@@ -153,9 +155,12 @@ bool Producer::take(const Block::Role& from) {
     (entry_->*member).store((old.*member).load(std::memory_order_relaxed), std::memory_order_relaxed);
   entry_->head.store(head, std::memory_order_release);
   next_ = head;
+  HOLDFAST_STEP(slot, T1);
   std::uint64_t expected = from.word;
   role_ = role::make(role::epoch(from.word) + 1, claimed_.index);
-  return shared_->role.compare_exchange_strong(expected, role_, std::memory_order_seq_cst);  // T2, E-role
+  const bool taken = shared_->role.compare_exchange_strong(expected, role_, std::memory_order_seq_cst);  // T2, E-role
+  HOLDFAST_STEP(slot, T2);
+  return taken;
 }
 
 /// K1 to K8: `root` is the producer that is broken, `from` whoever has the role: root itself, or one that began to break it.
@@ -171,21 +176,26 @@ bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
   entry_->claim.store(no_sequence, std::memory_order_relaxed);
   entry_->totals[0].position.store(head, std::memory_order_relaxed);
   entry_->head.store(head, std::memory_order_release);
+  HOLDFAST_STEP(slot, K1);
   std::uint64_t expected = from.word;
   std::uint64_t unsettled = role::make(role::epoch(from.word) + 1, claimed_.index, role::unsettled);
   if (!shared_->role.compare_exchange_strong(expected, unsettled, std::memory_order_seq_cst)) return false;  // K2
+  HOLDFAST_STEP(slot, K2);
   block_->heavy_barrier();  // K3, B-role
   const std::uint64_t claim = broken.claim.load(std::memory_order_seq_cst);
   const std::uint64_t committed = broken.head.load(std::memory_order_seq_cst);
+  HOLDFAST_STEP(slot, K3);
   std::uint64_t word = open;
   const bool decided = !broken.seal.compare_exchange_strong(
       word, seal_word::make(entry_state::generation(state), committed), std::memory_order_seq_cst);  // K4
   const std::uint64_t seal = decided ? seal_word::head(word, committed) : committed;
+  HOLDFAST_STEP(slot, K4);
   if (shared_->role.load(std::memory_order_acquire) != unsettled) return false;  // somebody broke the breaker
   broken.broken_claim.store(std::max(claim, seal), std::memory_order_relaxed);   // K5
   if (entry_state::kind(state) == EntryKind::producer && entry_state::state(state) == EntryState::active)
     broken.state.compare_exchange_strong(state, entry_state::with(state, EntryState::broken),
                                          std::memory_order_acq_rel);
+  HOLDFAST_STEP(slot, K5);
   const TotalsRecord& totals = Block::record_at(broken, seal);
   bytes_ = totals.bytes.load(std::memory_order_acquire);
   voids_ = totals.voids.load(std::memory_order_acquire);
@@ -196,17 +206,22 @@ bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
   entry_->totals[0].position.store(seal, std::memory_order_relaxed);
   entry_->base.store(seal, std::memory_order_relaxed);  // K6
   entry_->head.store(seal, std::memory_order_release);
+  HOLDFAST_STEP(slot, K6);
   claim_ = std::max(claim, seal);
   if (claim_ - seal > ring_.count()) claim_ = seal + ring_.count();  // of a damaged block
   entry_->claim.store(claim_, std::memory_order_release);            // K7
+  HOLDFAST_STEP(slot, K7);
   next_ = seal;
   role_ = role::make(role::epoch(unsettled), claimed_.index);
-  return shared_->role.compare_exchange_strong(unsettled, role_, std::memory_order_seq_cst);  // K8
+  const bool taken = shared_->role.compare_exchange_strong(unsettled, role_, std::memory_order_seq_cst);  // K8
+  HOLDFAST_STEP(slot, K8);
+  return taken;
 }
 
 /// T3, and T4 by what acquire() finds not looked at.
 void Producer::begin_to_produce() {
   clear_labels(next_, claim_, role::epoch(role_) - 1);
+  HOLDFAST_STEP(slot, T3);
   looked_until_ = next_;
   room_until_ = 0;
   joins_seen_ = no_sequence;
@@ -261,9 +276,11 @@ AcquireStatus Producer::acquire(const Patience& patience) {
         continue;
       }
     }
+    HOLDFAST_STEP(slot, P1);
     if (next_ >= claim_) {  // P2
       claim_ = next_ + block_->batch();
       entry_->claim.store(claim_, std::memory_order_release);
+      HOLDFAST_STEP(slot, P2);
     }
     if (next_ >= looked_until_) {        // P3
       light_barrier(*shared_, fences_);  // B-join, B-role
@@ -278,6 +295,7 @@ AcquireStatus Producer::acquire(const Patience& patience) {
         collect_holds();
       }
       looked_until_ = claim_;
+      HOLDFAST_STEP(slot, P3);
     }
     // P4
     if (const Held* held = holder_of(next_)) {
@@ -289,6 +307,7 @@ AcquireStatus Producer::acquire(const Patience& patience) {
       if (pending() + 1 + block_->batch() <= ring_.count()) {
         ++next_;
         ++voids_;
+        HOLDFAST_STEP(slot, P4);
         continue;
       }
       // All are held: nothing of what was voided has been published, so it is taken back.
@@ -493,6 +512,7 @@ std::optional<AcquireStatus> Producer::wait(const Patience& patience, std::uint6
     const auto event = shared_->writer_event.load(std::memory_order_acquire);
     shared_->writer_target.store(target, std::memory_order_seq_cst);
     block_->heavy_barrier();  // B-park-writer
+    HOLDFAST_STEP(slot, P_park);
     if (ready()) {
       shared_->writer_target.store(no_sequence, std::memory_order_relaxed);
       return {};
