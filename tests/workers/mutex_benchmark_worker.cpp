@@ -98,7 +98,10 @@ int contend(WorkerContext& context) {
       if (phase.load() == ContestPage::over) return 0;
       while (phase.load(std::memory_order_relaxed) == mine) {
         mutex.lock();
-        sections.store(sections.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        const auto before = sections.load(std::memory_order_relaxed);
+        // Or a compiler makes one instruction of both steps, between which nobody gets where one processor is all there is.
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        sections.store(before + 1, std::memory_order_relaxed);
         mutex.unlock();
         own.store(++done, std::memory_order_relaxed);
       }
