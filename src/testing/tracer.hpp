@@ -27,15 +27,19 @@ class Tracer {
   [[nodiscard]] bool run_to_region();
   /// To the next point in its region. False: it has come to the end of the region, or of its life.
   [[nodiscard]] bool advance(CrashEngine engine);
+  /// To the next named step, unless it falls asleep on its way; then it goes on by itself when it is woken, to that step.
+  enum class Progress { step, asleep, end };
+  [[nodiscard]] Progress advance_unless_asleep();
   [[nodiscard]] bool is_at_end() const noexcept { return at_end_; }  ///< Of the region.
   [[nodiscard]] const std::string& place() const noexcept { return place_; }
   /// It goes on by itself from where it stands.
   void let_go();
 
  private:
-  enum class Stop { call_entered, call_left, mark_region, mark_end, mark_step, ended };
+  enum class Stop { none, call_entered, call_left, mark_region, mark_end, mark_step, ended };
   Stop go_on();
-  int wait();
+  Stop stop_at(int status);
+  int wait(bool unless_asleep = false);
   bool step_one_instruction();
   std::string name_in_worker(std::uint64_t address) const;
 
@@ -46,6 +50,8 @@ class Tracer {
   std::uint64_t step_ = 0;
   bool at_end_ = false;
   bool in_mark_ = false;
+  bool runs_ = false;  // or sleeps: it has not stopped since it was let go on
+  long signal_ = 0;    // to be delivered when it goes on
   bool gone_ = false;
 };
 

@@ -63,6 +63,30 @@ int write_whole(WorkerContext& context) {
   return 0;
 }
 
+/// Two steps where one is needed: between them another one may come.
+int count(WorkerContext& context) {
+  auto& shared = words(context);
+  signal_test_ready();
+  context.wait_for_release();
+  const CrashRegion region;
+  const auto before = shared.a.load();
+  step("toy.loaded");
+  shared.a.store(before + 1);
+  step("toy.stored");
+  return 0;
+}
+/// In one.
+int count_atomically(WorkerContext& context) {
+  auto& shared = words(context);
+  signal_test_ready();
+  context.wait_for_release();
+  const CrashRegion region;
+  step("toy.about_to");
+  shared.a.fetch_add(1);
+  step("toy.added");
+  return 0;
+}
+
 /// A lock that nobody can tell the owner of.
 int lock(WorkerContext& context) {
   auto& shared = words(context);
@@ -89,6 +113,8 @@ int no_region(WorkerContext& context) {
 
 constexpr Scenario scenarios[] = {{"write_torn", write_torn},
                                   {"write_whole", write_whole},
+                                  {"count", count},
+                                  {"count_atomically", count_atomically},
                                   {"lock", lock},
                                   {"exit_early", exit_early},
                                   {"no_region", no_region}};

@@ -71,6 +71,14 @@ bool only_reads(std::uint64_t call) {
          call == SYS_fstatfs || call == SYS_getrandom;
 }
 
+/// Or stopped.
+bool is_asleep(std::int64_t pid) {
+  std::ifstream stat{fmt::format("/proc/{}/stat", pid)};
+  const std::string text{std::istreambuf_iterator<char>{stat}, {}};
+  const auto name_end = text.rfind(") ");
+  return name_end != std::string::npos && text.find_first_of("STt", name_end + 2) == name_end + 2;
+}
+
 [[noreturn]] void fail(const char* operation, const std::string& subject, std::string_view reason = {}) {
   throw Error{{errno, std::generic_category()}, operation, subject, reason};
 }
@@ -90,14 +98,22 @@ Tracer::Tracer(WorkerProcess& worker) : pid_{worker.pid()} {
   worker.release();
 }
 
-int Tracer::wait() {
+/// The status of its next stop. 0: it has ended; -1: it sleeps, and that was to be told.
+int Tracer::wait(bool unless_asleep) {
   // The end of the worker is left to the harness to reap.
   siginfo_t info{};
-  do {
+  const int how = WSTOPPED | WEXITED | WNOWAIT | __WALL | (unless_asleep ? WNOHANG : 0);
+  for (int asleep = 0;;) {
     info.si_pid = 0;
-    if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WSTOPPED | WEXITED | WNOWAIT | __WALL) != 0 && errno != EINTR)
+    if (::waitid(P_PID, static_cast<id_t>(pid_), &info, how) != 0 && errno != EINTR)
       fail("wait for", "worker " + std::to_string(pid_));
-  } while (info.si_pid == 0);
+    if (info.si_pid != 0) break;
+    if (!unless_asleep) continue;
+    constexpr int looks = 3;  // who sleeps in each of them waits for somebody else
+    asleep = is_asleep(pid_) ? asleep + 1 : 0;
+    if (asleep == looks) return -1;
+    ::sched_yield();
+  }
   if (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED) {
     gone_ = true;
     return 0;
@@ -116,38 +132,63 @@ std::string Tracer::name_in_worker(std::uint64_t address) const {
   return name.data();
 }
 
+/// What a stop is; none: nothing of interest, it may go on.
+Tracer::Stop Tracer::stop_at(int status) {
+  if (gone_) return Stop::ended;
+  if (WSTOPSIG(status) != syscall_stop) {
+    signal_ = status >> 16 != 0 ? 0 : WSTOPSIG(status);  // an event is no signal
+    return Stop::none;
+  }
+  __ptrace_syscall_info info{};
+  if (::ptrace(PTRACE_GET_SYSCALL_INFO, static_cast<pid_t>(pid_), sizeof info, &info) <= 0)
+    fail("look at", "a system call");
+  if (info.op == PTRACE_SYSCALL_INFO_EXIT) return std::exchange(in_mark_, false) ? Stop::none : Stop::call_left;
+  if (info.op != PTRACE_SYSCALL_INFO_ENTRY) return Stop::none;
+  const auto mark = static_cast<Mark>(static_cast<int>(info.entry.args[0]));
+  in_mark_ = info.entry.nr == SYS_close &&
+             (mark == Mark::begin_of_region || mark == Mark::end_of_region || mark == Mark::step);
+  if (!in_mark_) {
+    call_ = info.entry.nr;
+    return Stop::call_entered;
+  }
+  if (mark == Mark::end_of_region) return Stop::mark_end;
+  if (mark == Mark::begin_of_region) {
+    words_ = info.entry.args[1];
+    return Stop::mark_region;
+  }
+  place_ = name_in_worker(info.entry.args[1]);
+  return Stop::mark_step;
+}
+
 Tracer::Stop Tracer::go_on() {
-  const auto thread = static_cast<pid_t>(pid_);
-  for (long signal = 0;;) {
-    if (gone_ || ::ptrace(PTRACE_SYSCALL, thread, nullptr, signal) != 0) return Stop::ended;
-    const int status = wait();
-    if (gone_) return Stop::ended;
-    if (WSTOPSIG(status) != syscall_stop) {
-      signal = status >> 16 != 0 ? 0 : WSTOPSIG(status);  // an event is no signal
-      continue;
+  for (;;) {
+    if (gone_ || ::ptrace(PTRACE_SYSCALL, static_cast<pid_t>(pid_), nullptr, std::exchange(signal_, 0)) != 0)
+      return Stop::ended;
+    if (const Stop stop = stop_at(wait()); stop != Stop::none) return stop;
+  }
+}
+
+Tracer::Progress Tracer::advance_unless_asleep() {
+  if (at_end_) return Progress::end;
+  for (;;) {
+    if (!runs_ &&
+        (gone_ || ::ptrace(PTRACE_SYSCALL, static_cast<pid_t>(pid_), nullptr, std::exchange(signal_, 0)) != 0))
+      return Progress::end;
+    runs_ = true;
+    const int status = wait(true);
+    if (status < 0) return Progress::asleep;
+    runs_ = false;
+    switch (stop_at(status)) {
+      case Stop::ended:
+        return Progress::end;
+      case Stop::mark_end:
+        at_end_ = true;
+        return Progress::end;
+      case Stop::mark_step:
+        return Progress::step;
+      default:
+        break;
     }
-    signal = 0;
-    __ptrace_syscall_info info{};
-    if (::ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof info, &info) <= 0) fail("look at", "a system call");
-    if (info.op == PTRACE_SYSCALL_INFO_EXIT) {
-      if (std::exchange(in_mark_, false)) continue;
-      return Stop::call_left;
-    }
-    if (info.op != PTRACE_SYSCALL_INFO_ENTRY) continue;
-    const auto mark = static_cast<Mark>(static_cast<int>(info.entry.args[0]));
-    in_mark_ = info.entry.nr == SYS_close &&
-               (mark == Mark::begin_of_region || mark == Mark::end_of_region || mark == Mark::step);
-    if (!in_mark_) {
-      call_ = info.entry.nr;
-      return Stop::call_entered;
-    }
-    if (mark == Mark::end_of_region) return Stop::mark_end;
-    if (mark == Mark::begin_of_region) {
-      words_ = info.entry.args[1];
-      return Stop::mark_region;
-    }
-    place_ = name_in_worker(info.entry.args[1]);
-    return Stop::mark_step;
   }
 }
 
@@ -265,13 +306,7 @@ void Images::put_back(std::size_t index) const {
 }
 
 void wait_until_asleep(const WorkerProcess& worker, Deadline deadline) {
-  const auto file = fmt::format("/proc/{}/stat", worker.pid());
-  while (worker.is_running() && !deadline.passed()) {
-    std::ifstream stat{file};
-    const std::string text{std::istreambuf_iterator<char>{stat}, {}};
-    const auto name_end = text.rfind(") ");
-    if (name_end != std::string::npos && text.find_first_of("STt", name_end + 2) == name_end + 2) return;
+  while (worker.is_running() && !deadline.passed() && !is_asleep(worker.pid()))
     ::sched_yield();  // nothing wakes who waits for another one's sleep
-  }
 }
 }  // namespace holdfast::harness
