@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <holdfast/error.hpp>
+#include <holdfast/steps.hpp>
 
 #include "platform/posix/robust_mutex.hpp"
 #include "process_wide.hpp"
@@ -65,6 +66,7 @@ void make(Segment& segment, SharedMutex& mutex, std::uint64_t offset, std::strin
                                                       std::memory_order_relaxed));
   }
   mutex.state.store(detail::made_mutex, std::memory_order_release);  // all of the above is seen with it
+  HOLDFAST_STEP(mutex, K0);
 }
 
 SharedMutex& mutex_in(Segment& segment, std::uint64_t offset, Deadline deadline) {
@@ -109,6 +111,9 @@ SharedMutex& mutex_in(Segment& segment, std::uint64_t offset, Deadline deadline)
                 here == 0 ? "mount /proc" : "share the namespace (in containers: --pid), or use a FileLock"};
   if (mutex.version != mutex_version || mutex.robust_size != sizeof(platform::RobustMutex))
     throw Error{errc::version_mismatch, "use the mutex in", path, "it was made by another version of holdfast"};
+  if (!platform::is_robust(robust_in(mutex)))
+    throw Error{errc::corrupt, "use the mutex in", path, "it has been written over",
+                "end its users, then remove the segment"};
   return mutex;
 }
 
@@ -154,7 +159,9 @@ class DataBlockMutex::Impl final : detail::ForkAware {
     const int why = platform::try_lock(*robust_);
     if (why != 0) [[unlikely]]
       return after(why, me);
+    HOLDFAST_STEP(mutex, K1);
     sign(me);
+    HOLDFAST_STEP(mutex, K2);
     return true;
   }
 
@@ -186,7 +193,9 @@ class DataBlockMutex::Impl final : detail::ForkAware {
     const auto word = shared_->owner.load(std::memory_order_relaxed);
     // Before the unlock, so that a death after it is nobody's. Release, for one who looks which owners are named.
     shared_->owner.store(word >> 32U << 32U, std::memory_order_release);
+    HOLDFAST_STEP(mutex, K3);
     platform::unlock(*robust_);
+    HOLDFAST_STEP(mutex, K4);
   }
 
   // Relaxed: whether this thread is the owner, only this thread itself has written.
@@ -235,11 +244,19 @@ class DataBlockMutex::Impl final : detail::ForkAware {
   [[gnu::cold, gnu::noinline]] bool after(int why, Reference me) {
     switch (why) {
       case 0:
-        break;
+        HOLDFAST_STEP(mutex, K1);
+        sign(me);
+        HOLDFAST_STEP(mutex, K2);
+        return true;
       case EOWNERDEAD:
+        HOLDFAST_STEP(mutex, R1);
         write_news();
+        HOLDFAST_STEP(mutex, R2);
         platform::make_consistent(*robust_);
-        break;
+        HOLDFAST_STEP(mutex, R3);
+        sign(me);
+        HOLDFAST_STEP(mutex, R4);
+        return true;
       case EBUSY:
       case ETIMEDOUT:
         return false;
@@ -253,8 +270,6 @@ class DataBlockMutex::Impl final : detail::ForkAware {
       default:
         throw Error{std::error_code{why, std::generic_category()}, "lock the mutex in", segment_->path()};
     }
-    sign(me);
-    return true;
   }
 
   /// Before the mutex is consistent again: killed in here, the next owner finds everything as this one did.
@@ -384,6 +399,7 @@ void DataBlockMutex::declare_repaired() {
   Impl& mutex = impl();
   if (!mutex.owned()) mutex.fail_not_owner("declare repaired");
   mutex.shared().unrepaired.store(0, std::memory_order_release);
+  HOLDFAST_STEP(mutex, P1);
 }
 
 std::optional<Holder> DataBlockMutex::holder() const {

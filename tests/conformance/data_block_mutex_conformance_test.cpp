@@ -415,6 +415,21 @@ TEST_F(DataBlockMutexPlace, IsNotOneOfAnotherVersion) {
   EXPECT_EQ(code_of([&] { static_cast<void>(DataBlockMutex::in(memory_, 512)); }), std::error_code{});
 }
 
+// The C library does what the type in it says. Of another type it is not robust, or unknown, or ends the program.
+TEST_F(DataBlockMutexPlace, IsNotOneWhoseTypeWasWrittenOver) {
+  { auto mutex = DataBlockMutex::in(memory_, 512); }
+  auto& robust = memory_.as<holdfast::detail::SharedMutex>(512).robust;
+  const auto sound = robust;
+  for (const auto byte : {std::byte{0}, std::byte{0x80}, std::byte{0xff}}) {
+    robust.fill(byte);
+    EXPECT_EQ(code_of([&] { static_cast<void>(DataBlockMutex::in(memory_, 512)); }), errc::corrupt);
+  }
+  robust = sound;
+  auto mutex = DataBlockMutex::in(memory_, 512);
+  EXPECT_TRUE(mutex.try_lock());
+  mutex.unlock();
+}
+
 TEST_F(DataBlockMutexPlace, IsFoundAgainByAllWhoNameTheSameOffset) {
   auto mutex = DataBlockMutex::in(memory_, 512);
   auto attached = SharedMemory::attach(segment_.name());

@@ -17,6 +17,19 @@ std::intptr_t list_from_thread() noexcept {
 }
 }  // namespace
 
+bool is_robust([[maybe_unused]] const RobustMutex& mutex) noexcept {
+#if defined(__GLIBC__)
+  // By its type the C library chooses what to do with it. One of another type is not robust, or ends the program.
+  static const int usual = [] {
+    alignas(RobustMutex) std::byte place[sizeof(RobustMutex)];
+    return make_robust(place) == 0 ? std::launder(reinterpret_cast<RobustMutex*>(place))->__data.__kind : 0;
+  }();
+  return mutex.__data.__kind == usual;
+#else
+  return true;
+#endif
+}
+
 bool deaths_of_this_thread_are_seen() noexcept {
   // The C library keeps the list at one place for all its threads. A new one has not run any other code yet.
   static const std::intptr_t usual = [] {

@@ -39,6 +39,9 @@ inline int make_robust(std::byte* place) noexcept {
   ::pthread_mutexattr_destroy(&attributes);
   return why;
 }
+/// False: what stands there has been written over since make_robust(). Where the C library does not show of what type a mutex is:
+/// true.
+[[nodiscard]] bool is_robust(const RobustMutex& mutex) noexcept;
 inline int try_lock(RobustMutex& mutex) noexcept { return ::pthread_mutex_trylock(&mutex); }
 inline int lock(RobustMutex& mutex) noexcept { return ::pthread_mutex_lock(&mutex); }
 inline int lock_until(RobustMutex& mutex, Deadline::Clock::time_point end) noexcept {
