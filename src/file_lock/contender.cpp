@@ -4,6 +4,8 @@
 #include <tuple>
 #include <utility>
 
+#include <holdfast/steps.hpp>
+
 namespace holdfast::detail {
 namespace {
 using platform::done;
@@ -163,8 +165,12 @@ void Contender::make_private_directory() {
     if (why == done) why = home_life_.open([&] { return platform::open_directory(path_.parent(), home_.c_str()); });
     if (why == done && platform::try_kernel_lock(home_life_.number()) == std::errc::resource_unavailable_try_again)
       continue;
-    if (why == done) why = make_mark();
     if (why == done) {
+      HOLDFAST_STEP(file, P1);
+      why = make_mark();
+    }
+    if (why == done) {
+      HOLDFAST_STEP(file, P2);
       prepared_ = true;
       return;
     }
@@ -190,8 +196,11 @@ std::errc Contender::make_mark() noexcept {
 /// R1: a name belongs to one inode for ever, so what somebody may still look at is never used again.
 void Contender::renew_mark() {
   proof_.close();
+  HOLDFAST_STEP(file, A2_close);
   platform::remove_file(home_life_.number(), mark_.c_str());
+  HOLDFAST_STEP(file, A2_unlink);
   const auto why = make_mark();
+  HOLDFAST_STEP(file, A2_fresh);
   if (why == done || is_missing(why)) return;  // missing: somebody removed the directory, as A1 will find
   const Error error = failure(why, "lock");
   clean_up();
@@ -210,6 +219,7 @@ void Contender::make_ticket() {
     has_ticket_ = why == done;
     if (has_ticket_) {
       std::ignore = platform::try_kernel_lock(ticket_life_.number());  // where a file stands for a channel, what tells
+      HOLDFAST_STEP(file, P2);
       return;
     }
     platform::remove_file(path_.parent(), ticket_.c_str());
@@ -242,7 +252,9 @@ void Contender::sweep_one(const std::string& name) noexcept {
   if (is_ticket) {
     const auto ticket = platform::open_to_watch(path_.parent(), name.c_str());
     if (ticket.why != done || platform::writer_of(ticket.descriptor.number()) != platform::Writer::none) return;
-    if (is_proved_dead(verdict, ticket.descriptor)) platform::remove_file(path_.parent(), name.c_str());
+    if (!is_proved_dead(verdict, ticket.descriptor)) return;
+    platform::remove_file(path_.parent(), name.c_str());
+    HOLDFAST_STEP(file, S1);
     return;
   }
   const auto left = platform::open_directory(path_.parent(), name.c_str());
@@ -250,10 +262,13 @@ void Contender::sweep_one(const std::string& name) noexcept {
   NameBuffer mine;  // whoever moves it away has it alone
   join_side_name(mine, private_suffix);
   if (platform::rename(path_.parent(), name.c_str(), path_.parent(), mine.c_str()) != done) return;
+  HOLDFAST_STEP(file, S1);
   std::vector<std::string> inside;
   if (platform::list(left.descriptor.number(), inside) != done) return;
   for (const std::string& entry : inside) platform::remove_file(left.descriptor.number(), entry.c_str());
+  HOLDFAST_STEP(file, S2);
   platform::remove_directory(path_.parent(), mine.c_str());
+  HOLDFAST_STEP(file, S3);
 }
 
 // --- A: acquire what is free ----------------------------------------------------------------------------------------
@@ -262,7 +277,8 @@ bool Contender::acquire(Patience& patience) try {
   previous_.reset();
   recovered_ = false;
   prepare();
-  const bool queue = options_.fair && platform::look(path_.parent(), path_.queue()) == done;  // Q1
+  const bool queue = options_.fair && platform::look(path_.parent(), path_.queue()) == done;
+  HOLDFAST_STEP(file, Q1);
   if (queue && patience.waits()) return acquire_in_turn(patience);
   if (queue && somebody_waits()) return false;
   if (seize()) return alone_ = true;
@@ -280,7 +296,9 @@ bool Contender::acquire_without_queue(Patience& patience) {
       case Seen::stopped:
         return false;
       case Seen::busy:
-        return patience.waits() && seize();  // W: after a deadline, what is free just now
+        if (!patience.waits()) return false;
+        HOLDFAST_STEP(file, W);
+        return seize();  // after a deadline, what is free just now
       case Seen::absent:
         break;
     }
@@ -295,21 +313,26 @@ bool Contender::seize() {
     // Kept open from the last time: if somebody has removed its name, the lock would appear without an owner.
     if (proof_.is_open() && !platform::has_name(proof_.number())) proof_.close();
     if (!proof_.is_open()) {
-      why = proof_.open([&] {  // A1
+      why = proof_.open([&] {
         return alone_ ? platform::open_to_own_and_see(home_life_.number(), mark_.c_str())
                       : platform::open_to_own(home_life_.number(), mark_.c_str());
       });
-      if (why == done) why = platform::try_kernel_lock(proof_.number());  // A2
+      HOLDFAST_STEP(file, A1);
+      if (why == done) why = platform::try_kernel_lock(proof_.number());
+      HOLDFAST_STEP(file, A2);
       if (why == std::errc::resource_unavailable_try_again) {
         renew_mark();
         continue;
       }
     }
-    if (why == done) why = platform::rename_no_replace(path_.parent(), home_.c_str(), path_.lock());  // A3
+    if (why == done) why = platform::rename_no_replace(path_.parent(), home_.c_str(), path_.lock());
     // A file server may have done what it reports as failed, or as done by a first request that was repeated.
-    if (why == done || (why != std::errc::file_exists && platform::look(path_.parent(), lock_mark_.c_str()) == done))
+    if (why == done || (why != std::errc::file_exists && platform::look(path_.parent(), lock_mark_.c_str()) == done)) {
+      HOLDFAST_STEP(file, A3);
       return true;
-    proof_.close();  // A4, R4: nothing that others may wait for stays open in a wait
+    }
+    proof_.close();  // R4: nothing that others may wait for stays open in a wait
+    HOLDFAST_STEP(file, A4);
     if (why == std::errc::file_exists) return false;
     if (!is_missing(why) || attempt == most_attempts) fail(why, "lock");
     clean_up();  // somebody removed the private directory
@@ -325,7 +348,8 @@ Contender::Seen Contender::take_over(Patience& patience) {
   nanoseconds interval = first_interval;
   for (;;) {
     if (patience.stopped()) return Seen::stopped;
-    auto lock = platform::open_directory(path_.parent(), path_.lock());  // H1
+    auto lock = platform::open_directory(path_.parent(), path_.lock());
+    HOLDFAST_STEP(file, H1);
     if (is_missing(lock.why)) return Seen::absent;
     if (lock.why == std::errc::not_a_directory || lock.why == std::errc::too_many_symbolic_link_levels) fail_foreign();
     if (is_forbidden(lock.why)) fail_unshared(path_.parent(), path_.lock());
@@ -334,6 +358,7 @@ Contender::Seen Contender::take_over(Patience& patience) {
     platform::Node node;
     auto why = platform::look(directory, node);
     if (why == done) why = platform::list(directory, names);
+    HOLDFAST_STEP(file, H1_list);
     if (is_missing(why)) continue;  // removed since
     if (why != done) fail(why, "lock");
     const auto is_still_the_lock = [&] {
@@ -342,25 +367,36 @@ Contender::Seen Contender::take_over(Patience& patience) {
     };
     const auto mark = find_mark(names);
     if (!mark || !is_channel(directory, mark->name.c_str())) {
-      if (!is_still_the_lock() || (mark && is_missing(platform::look(directory, mark->name.c_str())))) continue;
+      const bool unchanged =
+          is_still_the_lock() && !(mark && is_missing(platform::look(directory, mark->name.c_str())));
+      HOLDFAST_STEP(file, H1_look);
+      if (!unchanged) continue;
       if (!patience.waits()) return Seen::busy;
       const Seen seen = wait_for_stranger(std::move(lock.descriptor), node, patience);
+      HOLDFAST_STEP(file, H1_stranger);
       if (seen != Seen::absent) return seen;
       continue;
     }
     if (mark->name != waited_for) interval = first_interval;
     waited_for = mark->name;
 
-    const auto watched = platform::open_to_watch(directory, mark->name.c_str());  // H2
+    const auto watched = platform::open_to_watch(directory, mark->name.c_str());
+    HOLDFAST_STEP(file, H2);
     if (is_missing(watched.why)) continue;
     if (is_forbidden(watched.why)) fail_unshared(directory, mark->name.c_str());
     if (watched.why != done) fail(watched.why, "lock");
     // Looked at after opening: either its owner sees a reader when it has moved the directory home, and closes, or this
     // sees that it was moved. Else one could sleep on a channel that its idle process keeps open.
-    if (!is_still_the_lock()) continue;
-    if (const auto writer = platform::writer_of(watched.descriptor.number()); writer != platform::Writer::none) {
+    const bool still_there = is_still_the_lock();
+    HOLDFAST_STEP(file, H2_look);
+    if (!still_there) continue;
+    const auto writer = platform::writer_of(watched.descriptor.number());
+    HOLDFAST_STEP(file, H2_read);
+    if (writer != platform::Writer::none) {
       if (!patience.waits()) return Seen::busy;
-      switch (sleep_on(watched.descriptor, writer, interval, patience)) {  // H3
+      const auto woken = sleep_on(watched.descriptor, writer, interval, patience);
+      HOLDFAST_STEP(file, H3);
+      switch (woken) {
         case platform::Woken::stopped:
           return Seen::stopped;
         case platform::Woken::deadline:
@@ -368,21 +404,27 @@ Contender::Seen Contender::take_over(Patience& patience) {
         case platform::Woken::event:
           break;
       }
-      if (platform::writer_of(watched.descriptor.number()) != platform::Writer::none) continue;
+      const auto writer_now = platform::writer_of(watched.descriptor.number());
+      HOLDFAST_STEP(file, H3_read);
+      if (writer_now != platform::Writer::none) continue;
     }
     // Released? Then its channel is not to be touched: its owner may be using it again.
     platform::Node now;
     why = platform::look(path_.parent(), path_.lock(), now);
+    HOLDFAST_STEP(file, H4_look);
     if (is_missing(why)) return Seen::absent;
     if (why != done || !now.is(node)) continue;
 
-    why = proof_.open([&] { return platform::open_to_own(directory, mark->name.c_str()); });  // H4
+    why = proof_.open([&] { return platform::open_to_own(directory, mark->name.c_str()); });
+    HOLDFAST_STEP(file, H4);
     if (is_missing(why)) continue;
     if (is_forbidden(why)) fail_unshared(directory, mark->name.c_str());
     if (why != done) fail(why, "lock");
     why = platform::try_kernel_lock(proof_.number());
+    HOLDFAST_STEP(file, H4_lock);
     if (why != done) {
       proof_.close();
+      HOLDFAST_STEP(file, H4_close);
       if (why != std::errc::resource_unavailable_try_again) fail(why, "lock");
       if (!patience.waits()) return Seen::busy;
       platform::Node kind;  // a channel shows its new writer at H2; a plain file shows nothing
@@ -397,32 +439,39 @@ Contender::Seen Contender::take_over(Patience& patience) {
       }
     }
     platform::Node held, named;
-    const bool same = platform::look(proof_.number(), held) == done &&
-                      platform::look(directory, mark->name.c_str(), named) == done && named.is(held) &&
-                      is_still_the_lock();  // H5
+    bool same = platform::look(proof_.number(), held) == done &&
+                platform::look(directory, mark->name.c_str(), named) == done && named.is(held);
+    HOLDFAST_STEP(file, H5);
+    same = same && is_still_the_lock();
+    HOLDFAST_STEP(file, H5_look);
     if (!same) {
       proof_.close();
       continue;
     }
-    if (mark->owned) {  // H6
+    if (mark->owned) {
       const Verdict verdict = path_.judge(mark->identity);
+      HOLDFAST_STEP(file, H6);
       if (verdict == Verdict::alive || verdict == Verdict::other_kernel) {
         proof_.close();
+        HOLDFAST_STEP(file, H6_close);
         if (!patience.waits()) return Seen::busy;
         if (verdict == Verdict::other_kernel && patience.is_endless()) fail_other_kernel(mark->identity);
         const Seen seen = wait_for_end_of(mark->identity, interval, patience);
+        HOLDFAST_STEP(file, H6_sleep);
         if (seen != Seen::absent) return seen;
         continue;
       }
       // Once more, now that it is known to be dead: an owner that had closed its descriptors could release until then.
-      if (!is_still_the_lock()) {
+      const bool not_released = is_still_the_lock();
+      HOLDFAST_STEP(file, H6_look);
+      if (!not_released) {
         proof_.close();
         continue;
       }
     }
     recovered_ = mark->owned;
     if (recovered_) previous_ = mark->identity;  // before H7: nothing may fail between becoming the owner and returning
-    if (inherit(lock.descriptor, mark->name)) return Seen::acquired;  // H7
+    if (inherit(lock.descriptor, mark->name)) return Seen::acquired;
     previous_.reset();
     recovered_ = false;
     proof_.close();
@@ -440,9 +489,13 @@ bool Contender::inherit(platform::Descriptor& lock, const std::string& mark) {
   if (is_forbidden(why)) fail_unshared(path_.parent(), path_.lock());
   if (why != done) fail(why, "lock");
 
+  HOLDFAST_STEP(file, H7);
+
   // The owner from here on. The inherited directory takes the place of the private one.
   platform::remove_file(home_life_.number(), mark_.c_str());
+  HOLDFAST_STEP(file, H7_unlink);
   platform::remove_directory(path_.parent(), home_.c_str());
+  HOLDFAST_STEP(file, H7_rmdir);
   mark_ = mine;
   lock_mark_.join({path_.lock(), "/", mark_.view()});
   auto opened = home_life_.open([&] { return platform::open_directory(path_.parent(), path_.lock()); });
@@ -492,7 +545,7 @@ Contender::Seen Contender::wait_for_stranger(platform::Descriptor lock, const pl
 
 // --- Q: the queue ---------------------------------------------------------------------------------------------------
 
-/// Leaves the queue at the end of a scope: Q8 on acquiring, W on giving up.
+/// Leaves the queue at the end of a scope: on acquiring, and on giving up.
 class Contender::Queued {
  public:
   explicit Queued(Contender& contender) : contender_{contender} { contender.take_place(place_); }
@@ -500,7 +553,9 @@ class Contender::Queued {
   Queued& operator=(const Queued&) = delete;
   ~Queued() {
     contender_.leave_queue(place_);
-    if (!keep_queue) contender_.remove_queue();
+    if (keep_queue) return;
+    contender_.remove_queue();
+    HOLDFAST_STEP(file, Q8_rmdir);
   }
   [[nodiscard]] Place& place() noexcept { return place_; }
 
@@ -514,6 +569,7 @@ class Contender::Queued {
 bool Contender::acquire_in_turn(Patience& patience) {
   alone_ = false;
   proof_.close();  // R4
+  HOLDFAST_STEP(file, A4);
   Queued queued{*this};
   switch (wait_for_turn(queued.place(), patience)) {
     case Seen::acquired:
@@ -539,7 +595,10 @@ void Contender::make_queue() {
   if (why != done && why != std::errc::file_exists) fail(why, "wait for");
   if (why == done) why = set_mode(made.c_str(), directory_mode());
   if (why == done) why = platform::rename_no_replace(path_.parent(), made.c_str(), path_.queue());
-  if (why != done) platform::remove_directory(path_.parent(), made.c_str());
+  if (why != done)
+    platform::remove_directory(path_.parent(), made.c_str());
+  else
+    HOLDFAST_STEP(file, Q2_mkdir);
   const bool again = why == std::errc::file_exists || is_missing(why);  // or a sweeper elsewhere has removed it
   if (why != done && !again) fail(why, "wait for");
 }
@@ -548,7 +607,8 @@ void Contender::take_place(Place& place) {
   if (!has_ticket_) make_ticket();
   std::vector<std::string> names;
   for (int attempt = 0;;) {
-    auto queue = platform::open_directory(path_.parent(), path_.queue());  // Q2
+    auto queue = platform::open_directory(path_.parent(), path_.queue());
+    HOLDFAST_STEP(file, Q2);
     if (is_missing(queue.why)) {
       make_queue();
       continue;
@@ -556,8 +616,9 @@ void Contender::take_place(Place& place) {
     if (queue.why != done) fail_queue(queue.why);
     if (const auto why = platform::list(queue.descriptor.number(), names); why != done && !is_missing(why))
       fail(why, "wait for");
+    HOLDFAST_STEP(file, Q3);
 
-    std::uint64_t highest = 0;  // Q3
+    std::uint64_t highest = 0;
     for (const Ticket& ticket : tickets_in(names)) {
       if (ticket.number == last_ticket_number || !who_waits(ticket)) continue;
       highest = ticket.number;
@@ -566,9 +627,9 @@ void Contender::take_place(Place& place) {
     const std::string number = std::to_string(highest + 1);
     const auto digits = hex(next_name_number());
     place.name.join({ticket_prefix, number, ".", {digits.data(), digits.size()}, ".", identity_.view()});
-    const auto why =
-        platform::rename(path_.parent(), ticket_.c_str(), queue.descriptor.number(), place.name.c_str());  // Q4
+    const auto why = platform::rename(path_.parent(), ticket_.c_str(), queue.descriptor.number(), place.name.c_str());
     if (why == done) {
+      HOLDFAST_STEP(file, Q4);
       has_ticket_ = false;
       place.queue = std::move(queue.descriptor);
       return;
@@ -590,11 +651,12 @@ Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
     if (patience.stopped()) return Seen::stopped;
     const int queue = place.queue.number();
     const auto listed = platform::list(queue, names);
+    HOLDFAST_STEP(file, Q5);
     if (listed != done && !is_missing(listed)) fail(listed, "wait for");
     const Ticket own = *parse_ticket(place.name.view());
     bool present = false;
     std::optional<ProcessIdentity> waiter;
-    std::string before;  // Q5
+    std::string before;
     for (const Ticket& ticket : tickets_in(names)) {
       present = present || ticket.name == own.name;
       if (!(ticket < own)) continue;
@@ -613,12 +675,17 @@ Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
     if (before != waited_for) interval = first_interval;
     waited_for = before;
 
-    const auto watched = platform::open_to_watch(queue, before.c_str());  // Q6
+    const auto watched = platform::open_to_watch(queue, before.c_str());
+    HOLDFAST_STEP(file, Q6);
     if (is_missing(watched.why)) continue;
     if (is_forbidden(watched.why)) fail_unshared(queue, before.c_str());
     if (watched.why != done) fail(watched.why, "wait for");
-    if (const auto writer = platform::writer_of(watched.descriptor.number()); writer != platform::Writer::none) {
-      switch (sleep_on(watched.descriptor, writer, interval, patience)) {
+    const auto writer = platform::writer_of(watched.descriptor.number());
+    HOLDFAST_STEP(file, Q6_read);
+    if (writer != platform::Writer::none) {
+      const auto woken = sleep_on(watched.descriptor, writer, interval, patience);
+      HOLDFAST_STEP(file, Q6_sleep);
+      switch (woken) {
         case platform::Woken::stopped:
           return Seen::stopped;
         case platform::Woken::deadline:
@@ -628,25 +695,32 @@ Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
       }
       if (platform::writer_of(watched.descriptor.number()) != platform::Writer::none) continue;
     }
-    if (is_missing(platform::look(queue, before.c_str()))) continue;  // Q7
+    const auto named = platform::look(queue, before.c_str());
+    HOLDFAST_STEP(file, Q7);
+    if (is_missing(named)) continue;
     const Verdict verdict = path_.judge(*waiter);
+    HOLDFAST_STEP(file, Q7_identity);
     if (is_proved_dead(verdict, watched.descriptor)) {
       const auto why = platform::remove_file(queue, before.c_str());
+      HOLDFAST_STEP(file, Q7_unlink);
       if (is_forbidden(why)) fail_unshared(queue, before.c_str());
       if (why != done && !is_missing(why)) fail(why, "wait for");
       continue;
     }
     if (verdict == Verdict::other_kernel && patience.is_endless()) fail_other_kernel(*waiter);
     const Seen seen = wait_for_end_of(*waiter, interval, patience);
+    HOLDFAST_STEP(file, Q7_sleep);
     if (seen != Seen::absent) return seen;
   }
 }
 
-/// Q8, W. The name goes before the channel is closed: who wakes up finds it gone.
+/// The name goes before the channel is closed: who wakes up finds it gone.
 void Contender::leave_queue(Place& place) noexcept {
   if (!place.queue) return;
   platform::remove_file(place.queue.number(), place.name.c_str());
+  HOLDFAST_STEP(file, Q8);
   ticket_life_.close();
+  HOLDFAST_STEP(file, Q8_close);
   place.queue.close();
 }
 
@@ -657,10 +731,12 @@ void Contender::remove_queue() noexcept {
 /// For a caller who does not wait and must not pass those who do. Removes the places of the dead.
 bool Contender::somebody_waits() {
   const auto queue = platform::open_directory(path_.parent(), path_.queue());
+  HOLDFAST_STEP(file, T2);
   if (is_missing(queue.why)) return false;
   if (queue.why != done) fail_queue(queue.why);
   std::vector<std::string> names;
   const auto listed = platform::list(queue.descriptor.number(), names);
+  HOLDFAST_STEP(file, T3);
   if (listed != done && !is_missing(listed)) fail(listed, "lock");
   for (const Ticket& ticket : tickets_in(names)) {
     const auto waiter = who_waits(ticket);
@@ -668,30 +744,46 @@ bool Contender::somebody_waits() {
     const std::string name{ticket.name};
     if (!is_channel(queue.descriptor.number(), name.c_str())) continue;
     const auto watched = platform::open_to_watch(queue.descriptor.number(), name.c_str());
+    HOLDFAST_STEP(file, T4);
     if (is_missing(watched.why)) continue;
-    if (watched.why != done || platform::writer_of(watched.descriptor.number()) != platform::Writer::none) return true;
-    if (is_missing(platform::look(queue.descriptor.number(), name.c_str()))) continue;
-    if (!is_proved_dead(path_.judge(*waiter), watched.descriptor)) return true;
+    if (watched.why != done) return true;
+    const auto writer = platform::writer_of(watched.descriptor.number());
+    HOLDFAST_STEP(file, T4_read);
+    if (writer != platform::Writer::none) return true;
+    const auto named = platform::look(queue.descriptor.number(), name.c_str());
+    HOLDFAST_STEP(file, T4_look);
+    if (is_missing(named)) continue;
+    const Verdict verdict = path_.judge(*waiter);
+    HOLDFAST_STEP(file, T4_identity);
+    if (!is_proved_dead(verdict, watched.descriptor)) return true;
     platform::remove_file(queue.descriptor.number(), name.c_str());
+    HOLDFAST_STEP(file, T5);
   }
   platform::remove_directory(path_.parent(), path_.queue());
+  HOLDFAST_STEP(file, T6);
   return false;
 }
 
 // --- R: release -----------------------------------------------------------------------------------------------------
 
 std::error_code Contender::release() noexcept {
-  auto why = platform::look(path_.parent(), lock_mark_.c_str());                      // R1
+  auto why = platform::look(path_.parent(), lock_mark_.c_str());
+  HOLDFAST_STEP(file, R1);
   if (why == std::errc::not_a_directory) why = std::errc::no_such_file_or_directory;  // a file stands there now
   for (int attempt = 0; why == done && attempt < 3; ++attempt) {
-    why = platform::rename(path_.parent(), path_.lock(), path_.parent(), home_.c_str());  // R2
-    if (why != done) {                                                                    // as at A3
+    why = platform::rename(path_.parent(), path_.lock(), path_.parent(), home_.c_str());
+    if (why != done) {  // as at A3
       NameBuffer moved;
       moved.join({home_.view(), "/", mark_.view()});
       if (platform::look(path_.parent(), moved.c_str()) == done) why = done;
     }
     if (why == done) {
-      if (platform::has_reader(proof_.number())) proof_.close();  // R3; unwatched it may stay open for the next time
+      HOLDFAST_STEP(file, R2);
+      const bool watched = platform::has_reader(proof_.number());
+      HOLDFAST_STEP(file, R3_look);
+      if (!watched) return {};  // it may stay open for the next time
+      proof_.close();
+      HOLDFAST_STEP(file, R3);
       return {};
     }
     if (why != std::errc::file_exists && why != std::errc::directory_not_empty && why != std::errc::not_a_directory)
@@ -700,32 +792,38 @@ std::error_code Contender::release() noexcept {
     why = done;
   }
   if (why == std::errc::read_only_file_system || why == std::errc::io_error) return std::make_error_code(why);
-  if (!is_missing(why)) why = release_in_place();  // R2b
+  if (!is_missing(why)) why = release_in_place();
   if (why != done && !is_missing(why)) return std::make_error_code(why);
   platform::Node own, now;
   if (is_missing(why) && platform::look(home_life_.number(), own) == done &&
       platform::look(path_.parent(), path_.lock(), now) == done && now.is(own))
     platform::remove_directory(path_.parent(), path_.lock());  // empty, it would look like a stranger's for ever
   abandon();
+  HOLDFAST_STEP(file, R3);
   return is_missing(why) ? make_error_code(errc::broken) : std::error_code{};
 }
 
-/// R2b: the directory cannot be moved (sticky parent, lower layer of an overlay, full disk), so its name inside says so.
+/// The directory cannot be moved (sticky parent, lower layer of an overlay, full disk), so its name inside says so.
 std::errc Contender::release_in_place() noexcept {
   NameBuffer freed;
   freed.join({path_.lock(), "/", freed_prefix, mark_.view().substr(owned_prefix.size())});
   auto why = platform::rename(path_.parent(), lock_mark_.c_str(), path_.parent(), freed.c_str());
-  if (why != done) {  // the disk is full even for that: a name less is always possible
-    why = platform::remove_file(path_.parent(), lock_mark_.c_str());
-    if (why == done) why = platform::remove_directory(path_.parent(), path_.lock());
+  if (why == done) {
+    HOLDFAST_STEP(file, R2b);
+    return why;
   }
+  // The disk is full even for that: a name less is always possible.
+  why = platform::remove_file(path_.parent(), lock_mark_.c_str());
+  HOLDFAST_STEP(file, R2c);
+  if (why == done) why = platform::remove_directory(path_.parent(), path_.lock());
+  HOLDFAST_STEP(file, R2c_rmdir);
   return why;
 }
 
 void Contender::abandon() noexcept {
   prepared_ = false;
   home_life_.close();
-  proof_.close();  // R3
+  proof_.close();
 }
 
 void Contender::prepare_next() noexcept try {
@@ -736,15 +834,22 @@ void Contender::prepare_next() noexcept try {
 }
 
 void Contender::clean_up() noexcept {
-  if (std::exchange(queue_is_left_, false)) remove_queue();
+  if (std::exchange(queue_is_left_, false)) {
+    remove_queue();
+    HOLDFAST_STEP(file, X_queue);
+  }
   if (prepared_) {
     proof_.close();
+    HOLDFAST_STEP(file, X);
     platform::remove_file(home_life_.number(), mark_.c_str());
+    HOLDFAST_STEP(file, X_unlink);
     platform::remove_directory(path_.parent(), home_.c_str());
+    HOLDFAST_STEP(file, X_rmdir);
     abandon();
   }
   if (has_ticket_) {
     platform::remove_file(path_.parent(), ticket_.c_str());
+    HOLDFAST_STEP(file, X_ticket);
     ticket_life_.close();
     has_ticket_ = false;
   }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <holdfast/error.hpp>
+#include <holdfast/steps.hpp>
 
 #include "text.hpp"
 
@@ -208,9 +209,11 @@ void wait_for_remover(const SegmentPlace& place, Deadline deadline) {
 bool take_away(const SegmentPlace& place, const SegmentFound& found) {
   const int file = found.file.number();
   if (platform::try_lock_bytes(file, 0, user_bytes, LockKind::exclusive) != done) return false;
+  HOLDFAST_STEP(segment, T1);
   platform::SegmentFile now;
   const bool free = platform::look_at(file, now) == done && now.has_name && now.size == found.facts.size &&
                     (found.is != Is::complete || users_of(found).empty());
+  HOLDFAST_STEP(segment, T2);
   bool removed = false;
   platform::Node bearer;  // of the name: an operator may have put another file there
   if (free && platform::look(place.folder(), place.file(), bearer) == done && bearer.device == now.device &&
@@ -220,9 +223,11 @@ bool take_away(const SegmentPlace& place, const SegmentFound& found) {
       platform::unlock_bytes(file, 0, user_bytes);
       fail(place, why, {}, "what its dead users left has to be removed by its owner or by root");
     }
+    HOLDFAST_STEP(segment, T3);
     removed = true;
   }
   platform::unlock_bytes(file, 0, user_bytes);
+  HOLDFAST_STEP(segment, T4);
   return removed;
 }
 
@@ -327,13 +332,16 @@ Segment::Pointer Segment::create(const SegmentPlace& place, std::size_t size, co
     if (!mine) {
       auto made = platform::make_nameless(place.folder());
       if (made.why != done) fail(place, made.why, {}, "/dev/shm has to be a tmpfs that this user may write to");
+      HOLDFAST_STEP(segment, C1);
       mine = make(&place, place.name(), std::move(made.descriptor), size, options);
       if (fill) fill({mine->data(), mine->size()});
+      HOLDFAST_STEP(segment, C2);
     }
     const auto why = platform::give_name(mine->file_.number(), place.folder(), place.file());
     if (why == done) break;
     if (why != std::errc::file_exists) fail(place, why, {}, "/proc has to be mounted, or the process privileged");
   }
+  HOLDFAST_STEP(segment, C3);
   mine->publish(mine);
   return mine;
 }
@@ -343,7 +351,9 @@ Segment::Pointer Segment::create_anonymous(std::string_view label, std::size_t s
   check_options(label, size, options);
   auto made = platform::make_anonymous(std::string{SegmentPlace::prefix}.append(label).c_str());
   if (made.why != done) throw Error{std::make_error_code(made.why), "create", label, {}, remedy_for(made.why, "")};
+  HOLDFAST_STEP(segment, C1);
   auto segment = make(nullptr, label, std::move(made.descriptor), size, options);
+  HOLDFAST_STEP(segment, C2);
   segment->publish(segment);
   return segment;
 }
@@ -352,6 +362,7 @@ Segment::Pointer Segment::create_anonymous(std::string_view label, std::size_t s
 
 Segment::Pointer Segment::enter(const SegmentPlace& place, SegmentFound&& found, bool for_writing, Deadline deadline) {
   if (auto segment = open_already(found.facts, for_writing)) return segment;
+  HOLDFAST_STEP(segment, A1);
   Pointer segment{new Segment};
   segment->name_ = place.name();
   segment->path_ = place.path();
@@ -364,11 +375,15 @@ Segment::Pointer Segment::enter(const SegmentPlace& place, SegmentFound&& found,
     enlisted = segment->enlist(file);
   else if (platform::try_lock_bytes(file, readers_byte, 1, LockKind::shared) != done)
     enlisted = Enlisted::try_again;
+  else
+    HOLDFAST_STEP(segment, A2);
   if (enlisted == Enlisted::full)
     throw Error{errc::too_many_participants, place.operation(), place.path(),
                 std::to_string(participant_limit) + " processes are attached to it", "end one of them"};
   platform::SegmentFile now;
-  if (platform::look_at(file, now) != done || !now.has_name) return nullptr;
+  const bool removed = platform::look_at(file, now) != done || !now.has_name;
+  HOLDFAST_STEP(segment, A3);
+  if (removed) return nullptr;
   if (enlisted == Enlisted::try_again) {
     wait_for_remover(place, deadline);
     return nullptr;
@@ -396,6 +411,7 @@ Segment::Pointer Segment::enter_anonymous(int descriptor) {
   if (!found.facts.has_name && !platform::has_fixed_size(found.file.number()))
     throw Error{errc::foreign, "attach", shown, "its size is not sealed: it could shrink while it is used"};
   if (auto segment = open_already(found.facts, true)) return segment;
+  HOLDFAST_STEP(segment, A1);
   Pointer segment{new Segment};
   segment->name_ = shown;
   segment->path_ = shown;
@@ -438,6 +454,7 @@ Segment::Enlisted Segment::enlist(int file) {
       full = full && platform::size_of_lock(file, index, 1) == 1;
       continue;
     }
+    HOLDFAST_STEP(segment, A2);
     Participant& record = participant(index);
     const std::uint64_t before = record.state.load(std::memory_order_acquire);
     const Reference bearer = reference_to(index, before);
@@ -445,7 +462,9 @@ Segment::Enlisted Segment::enlist(int file) {
       const auto identity = (before & 1U) != 0 ? identity_of(bearer) : std::nullopt;
       return identity && identity->liveness() == Liveness::alive;
     };
-    if (is_named(bearer) || alive()) {
+    const bool taken = is_named(bearer) || alive();
+    HOLDFAST_STEP(segment, A4);
+    if (taken) {
       platform::unlock_bytes(file, index, 1);
       continue;
     }
@@ -461,6 +480,7 @@ Segment::Enlisted Segment::enlist(int file) {
       record.identity[word].store(bytes, std::memory_order_release);
     }
     record.state.store((generation << 1U) | 1U, std::memory_order_release);
+    HOLDFAST_STEP(segment, A5);
     reference_.store(reference_to(index, generation << 1U), std::memory_order_relaxed);
     return Enlisted::yes;
   }
@@ -545,10 +565,12 @@ Segment::~Segment() {
   }
   platform::unmap(base_, file_size_);
   file_.close();  // other processes see it gone from here on, unless a forked child still has a copy
+  HOLDFAST_STEP(segment, D1);
   if (!named_ || stays_) return;
   try {
     const SegmentPlace place{name_, "detach"};
     const auto found = look(place, true);
+    HOLDFAST_STEP(segment, D2);
     if (found.is == Is::complete && found.facts.device == facts_.device && found.facts.inode == facts_.inode)
       static_cast<void>(take_away(place, found));
   } catch (const std::exception&) {
