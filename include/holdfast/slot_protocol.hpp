@@ -94,6 +94,10 @@ constexpr std::uint64_t make(std::uint64_t sequence, std::uint64_t epoch) noexce
 constexpr bool names(std::uint64_t label, std::uint64_t sequence) noexcept {
   return (label ^ make(sequence, 0)) <= 0xffffU;
 }
+/// What the label says of one that was written in this role.
+inline std::uint64_t in_role(std::uint64_t sequence, std::uint64_t role) noexcept {
+  return make(sequence, HOLDFAST_MUTANT(slot, label_without_epoch) ? 0 : role::epoch(role));
+}
 /// Written in that epoch or an earlier one; the lower 16 bits go around.
 constexpr bool is_not_after(std::uint64_t label, std::uint64_t epoch) noexcept {
   return static_cast<std::int16_t>(static_cast<std::uint16_t>(epoch - label)) >= 0;
@@ -284,13 +288,15 @@ class SlotWriter {
     header.voids.store(voids_, std::memory_order_relaxed);
     if (stamps_) stamp(header, bytes);
     std::atomic_signal_fence(std::memory_order_release);  // the label after all of it, for who finds this process dead
-    header.label.store(slot_label::make(next_, role::epoch(role_)), std::memory_order_relaxed);
+    if (HOLDFAST_MUTANT(slot, head_before_label)) entry_->head.store(next_ + 1, std::memory_order_release);
+    header.label.store(slot_label::in_role(next_, role_), std::memory_order_relaxed);
     HOLDFAST_STEP(slot, P7);
     ++next_;
     bytes_ += bytes;
+    if (HOLDFAST_MUTANT(slot, totals_after_head)) entry_->head.store(next_, std::memory_order_release);
     // P8. release: after the head stored before, so that who sees one of these words does not take the record for the one
     // that was valid then (E-books).
-    TotalsRecord& record = entry_->totals[totals_turn_ ^= 1U];
+    TotalsRecord& record = entry_->totals[totals_turn_ ^= HOLDFAST_MUTANT(slot, one_totals_record) ? 0U : 1U];
     record.position.store(next_, std::memory_order_release);
     record.bytes.store(bytes_, std::memory_order_release);
     record.voids.store(voids_, std::memory_order_release);
@@ -300,7 +306,8 @@ class SlotWriter {
     held_ = false;
     light_barrier(*shared_, fences_);  // B-park-reader
     // P10. relaxed: the barrier has ordered it; whoever is woken reads head itself.
-    if (shared_->readers_waiting.load(std::memory_order_relaxed) != 0) wake_readers();
+    if (shared_->readers_waiting.load(std::memory_order_relaxed) != 0 && !HOLDFAST_MUTANT(slot, readers_not_woken))
+      wake_readers();
     HOLDFAST_STEP(slot, P10);
     if (shared_->role.load(std::memory_order_relaxed) != role_) fail_reclaimed();
     const auto* const later = reinterpret_cast<const std::byte*>(&ring_.header(next_ + ring_.ahead));
@@ -364,7 +371,10 @@ class SlotReader {
     }
     SlotHeader& header = ring_.header(position_);
     // relaxed: written before the head that was acquired.
-    if (header.label.load(std::memory_order_relaxed) != slot_label::make(position_, epoch_)) return false;
+    if (header.label.load(std::memory_order_relaxed) != slot_label::make(position_, epoch_) &&
+        !HOLDFAST_MUTANT(slot, label_not_looked_at))
+      return false;
+    if (HOLDFAST_MUTANT(slot, released_too_early)) entry_->cursor.store(position_ + 1, std::memory_order_release);
     if (position_ + ring_.ahead < readable_until_) {  // not one that is being written
       const auto* const later = reinterpret_cast<const std::byte*>(&ring_.header(position_ + ring_.ahead));
       prefetch_to_read(later);
@@ -399,7 +409,8 @@ class SlotReader {
     HOLDFAST_STEP(slot, release);
     light_barrier(*shared_, fences_);  // B-park-writer
     // relaxed: the barrier has ordered it; the producer reads the cursors itself.
-    if (position_ >= shared_->writer_target.load(std::memory_order_relaxed)) wake_writer();
+    if (position_ >= shared_->writer_target.load(std::memory_order_relaxed) && !HOLDFAST_MUTANT(slot, writer_not_woken))
+      wake_writer();
     return entry_->state.load(std::memory_order_relaxed) == state_;
   }
 

@@ -274,6 +274,7 @@ Block::Role Block::role() const noexcept {
 Block::Quarantine Block::quarantine_of(const Entry& entry) noexcept {
   const auto state = entry.state.load(std::memory_order_acquire);
   if (entry_state::state(state) != EntryState::broken || entry_state::kind(state) != EntryKind::producer) return {};
+  if (HOLDFAST_MUTANT(slot, no_quarantine)) return {};
   const auto end = entry.broken_claim.load(std::memory_order_relaxed);
   const auto first = seal_word::head(entry.seal.load(std::memory_order_relaxed), end);
   return first < end ? Quarantine{first, end} : Quarantine{};
@@ -291,10 +292,11 @@ bool Block::is_valid(std::uint64_t sequence, const Role& role) const noexcept {
   const SlotHeader& header = ring_.header(sequence);
   // relaxed: written before the head that was acquired.
   const std::uint64_t label = header.label.load(std::memory_order_relaxed);
-  if (label == slot_label::make(sequence, role::epoch(role.word))) return true;
+  if (label == slot_label::in_role(sequence, role.word) || HOLDFAST_MUTANT(slot, label_not_looked_at)) return true;
   // The label after the quarantines: one that has ended meanwhile has cleared it.
   return slot_label::names(label, sequence) && sequence < role.entry->base.load(std::memory_order_relaxed) &&
-         !is_quarantined(sequence) && header.label.load(std::memory_order_acquire) == label;
+         (!is_quarantined(sequence) || HOLDFAST_MUTANT(slot, quarantine_not_looked_at)) &&
+         header.label.load(std::memory_order_acquire) == label;
 }
 
 TotalsRecord& Block::record_at(Entry& entry, std::uint64_t head) noexcept {
@@ -365,7 +367,8 @@ Block::Claimed Block::claim_entry(EntryKind kind, std::string_view operation) {
     // Its head is needed still, or its seal by who begins to break it anew.
     const std::uint64_t role = shared_->role.load(std::memory_order_acquire);
     const Entry& in_role = entry(role::index(role));
-    if (&in_role == &found || (role::is_unsettled(role) && in_role.previous.load(std::memory_order_relaxed) == i)) {
+    if ((&in_role == &found && !HOLDFAST_MUTANT(slot, place_in_role_reused)) ||
+        (role::is_unsettled(role) && in_role.previous.load(std::memory_order_relaxed) == i)) {
       found.state.store(word, std::memory_order_release);
       return {};
     }
@@ -417,6 +420,7 @@ void Block::activate(Claimed& claimed) {
   claimed.state = entry_state::with(claimed.state, EntryState::active);
   entry(claimed.index).state.store(claimed.state, std::memory_order_release);  // E-active, J2
   HOLDFAST_STEP(slot, J2);
+  if (HOLDFAST_MUTANT(slot, join_not_counted)) return;
   shared_->joins.fetch_add(1, std::memory_order_seq_cst);  // J3
   heavy_barrier();                                         // B-join
 }
@@ -463,7 +467,8 @@ void Block::leave(std::size_t index, std::uint64_t state) noexcept {
 }
 
 bool Block::drop_if_dead(std::size_t index, std::uint64_t state) {
-  if (entry_state::state(state) != EntryState::active || !is_gone(state)) return false;
+  if (entry_state::state(state) != EntryState::active) return false;
+  if (!is_gone(state) && !HOLDFAST_MUTANT(slot, dropped_without_proof)) return false;
   Entry& found = entry(index);
   std::uint64_t expected = state;
   if (!found.state.compare_exchange_strong(expected, entry_state::with(state, EntryState::dead),

@@ -159,7 +159,7 @@ void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
                           std::chrono::milliseconds{1});
       continue;
     }
-    if (at < oldest_by(claim)) {
+    if (at < oldest_by(claim) && !HOLDFAST_MUTANT(slot, joined_without_a_look)) {
       at = oldest_by(claim);
       continue;
     }
@@ -213,7 +213,7 @@ void Consumer::see_role() noexcept {
   role_seen_ = block_->role();
   role_ = role_seen_.word;
   head_ = &role_seen_.entry->head;
-  epoch_ = role::epoch(role_);
+  epoch_ = HOLDFAST_MUTANT(slot, label_without_epoch) ? 0 : role::epoch(role_);
 }
 
 /// Sequence numbers from position_ up to `to` are passed over: so many voids are below that. It counts from the moment on when
@@ -229,7 +229,7 @@ void Consumer::pass_over(std::uint64_t to, std::uint64_t voids_below, std::uint6
   gap_count_ = count > voids ? count : 0;
   position_ = to;
   // release: after the cursor stored before (E-books).
-  BooksRecord& record = entry_->books[books_turn_ ^= 1U];
+  BooksRecord& record = entry_->books[books_turn_ ^= HOLDFAST_MUTANT(slot, one_books_record) ? 0U : 1U];
   record.position.store(cursor, std::memory_order_release);
   record.skipped.store(skipped_, std::memory_order_release);
   record.voids.store(voids_, std::memory_order_release);
@@ -279,13 +279,14 @@ bool Consumer::look_overwritten(std::size_t at_most) {
   // Bounded, whatever the words say: the ring has so many ranges.
   for (std::uint64_t rounds = 0; at < role_seen_.head && rounds < 2 * ring_.count(); ++rounds) {
     if (range_end_ <= at) {
-      entry_->hold.store(at, std::memory_order_release);  // H1, E-release of the range before
-      full_barrier(*shared_);                             // B-hold
+      if (!HOLDFAST_MUTANT(slot, read_without_hold))
+        entry_->hold.store(at, std::memory_order_release);  // H1, E-release of the range before
+      full_barrier(*shared_);                               // B-hold
       HOLDFAST_STEP(slot, H1);
       see_role();
       const std::uint64_t claim = claim_in_role(role_seen_);  // H2
       if (claim == no_sequence) break;
-      if (claim > at + ring_.count()) {
+      if (claim > at + ring_.count() && !HOLDFAST_MUTANT(slot, hold_without_a_look)) {
         at = std::min(claim - ring_.count(), role_seen_.head);
         continue;
       }
@@ -316,14 +317,14 @@ bool Consumer::look_latest() {
   if (role_seen_.head <= position_) return false;
   for (int attempt = 0; attempt < 16; ++attempt) {
     const std::uint64_t newest = role_seen_.head - 1;
-    entry_->hold.store(newest, std::memory_order_release);  // H1
-    full_barrier(*shared_);                                 // B-hold
+    if (!HOLDFAST_MUTANT(slot, read_without_hold)) entry_->hold.store(newest, std::memory_order_release);  // H1
+    full_barrier(*shared_);                                                                                // B-hold
     HOLDFAST_STEP(slot, H1);
     see_role();
     const std::uint64_t claim = claim_in_role(role_seen_);  // H2
     HOLDFAST_STEP(slot, H2);
-    if (claim != no_sequence && claim <= newest + ring_.count() && newest >= position_ && newest < role_seen_.head &&
-        deliver(newest, newest + 1, 1))
+    if (claim != no_sequence && (claim <= newest + ring_.count() || HOLDFAST_MUTANT(slot, hold_without_a_look)) &&
+        newest >= position_ && newest < role_seen_.head && deliver(newest, newest + 1, 1))
       return true;
     if (role_seen_.head <= position_) break;
   }

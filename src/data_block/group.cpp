@@ -125,7 +125,7 @@ void Consumer::join_group_locked(const ConsumerOptions& options, Deadline deadli
 /// G1: whoever won before is told so, should it not have noticed yet: then nobody needs the word for that any more.
 void Consumer::confirm(std::uint64_t word) noexcept {
   const std::size_t winner = group_word::winner(word);
-  if (winner == claimed_.index) return;
+  if (winner == claimed_.index || HOLDFAST_MUTANT(slot, winner_not_confirmed)) return;
   Entry& entry = block_->entry(winner);
   std::uint64_t member = entry.member.load(std::memory_order_acquire);
   // The group after the word: the place may have another tenant by now, in another group.
@@ -139,7 +139,7 @@ void Consumer::confirm(std::uint64_t word) noexcept {
 
 /// How many of the first of them the producer may have overwritten.
 std::uint64_t Consumer::lost_of(std::uint64_t first, std::uint64_t count) noexcept {
-  if (block_->on_full() != OnFull::overwrite_oldest) return 0;
+  if (block_->on_full() != OnFull::overwrite_oldest || HOLDFAST_MUTANT(slot, taken_without_a_look)) return 0;
   full_barrier(*shared_);  // B-hold
   for (;;) {
     see_role();
@@ -225,7 +225,7 @@ bool Consumer::hold_as_member(std::uint64_t first, std::uint64_t all, std::uint6
     return false;
   }
   if (lost != 0) note_lost(first, lost);
-  redelivered_ = redelivered;
+  redelivered_ = redelivered && !HOLDFAST_MUTANT(slot, redelivery_not_told);
   if (redelivered) member_redelivered_ = count - lost - member_voids_;
   gap_first_ = pending_gap_first_;
   gap_count_ = std::exchange(pending_gap_count_, 0);
@@ -240,6 +240,7 @@ void Consumer::let_go_as_member() noexcept {
   auto& counts = block_->group(group_).counts[claimed_.index];
   const MemberCounts& valid = counts[parity_ ? 1 : 0];
   MemberCounts& other = counts[parity_ ? 0 : 1];
+  if (HOLDFAST_MUTANT(slot, released_before_counted)) set_member(MemberState::idle, 0, 0);
   const auto add = [](std::atomic<std::uint64_t>& to, const std::atomic<std::uint64_t>& from, std::uint64_t more) {
     to.store(from.load(std::memory_order_relaxed) + more, std::memory_order_release);
   };
@@ -312,13 +313,16 @@ bool Consumer::adopt_orphan(std::uint64_t at_most) {
           named_by_another = named_by_another || (j != i && member_word::first(word) == member_word::first(orphan) &&
                                                   (has == MemberState::taken || has == MemberState::again));
         });
-        if (!named_by_another) {
+        if (HOLDFAST_MUTANT(slot, orphan_cleared_first))
+          entry.member.store(member_word::idle(member_word::parity(orphan)));
+        if (!named_by_another || HOLDFAST_MUTANT(slot, adopted_twice)) {
           first = member_word::first(orphan);
           count = member_word::count(orphan);
           set_member(MemberState::again, first, count);  // A2
           HOLDFAST_STEP(slot, A2);
         }
-        shared_->joins.fetch_add(1, std::memory_order_seq_cst);  // A3, B-move
+        if (!HOLDFAST_MUTANT(slot, move_not_counted))
+          shared_->joins.fetch_add(1, std::memory_order_seq_cst);  // A3, B-move
         HOLDFAST_STEP(slot, A3);
         entry.member.store(member_word::idle(member_word::parity(orphan)), std::memory_order_seq_cst);  // A4
         HOLDFAST_STEP(slot, A4);

@@ -99,13 +99,13 @@ void Producer::take_over(Deadline deadline) {
     const bool vacant = role::is_vacant(now.word);
     const bool has_left =
         entry_state::state(state) == EntryState::left || entry_state::state(state) == EntryState::free;
-    if (vacant || has_left || block_->is_gone(state)) {
+    if (vacant || has_left || (block_->is_gone(state) && !HOLDFAST_MUTANT(slot, dead_producer_kept))) {
       const bool taken = !role::is_unsettled(now.word)
                              ? take(now)
                              : take_from_living(now, now.entry->previous.load(std::memory_order_relaxed) % entry_limit);
       if (!taken) continue;
       if (!vacant) {
-        outcome_ = LockOutcome::owner_died;
+        if (!HOLDFAST_MUTANT(slot, death_not_told)) outcome_ = LockOutcome::owner_died;
         previous_owner_ = block_->identity(state);
         // Its place is free for others, unless it was broken: then its quarantine is looked after elsewhere.
         std::uint64_t expected = state;
@@ -118,6 +118,7 @@ void Producer::take_over(Deadline deadline) {
       return;
     }
     if (deadline.passed()) {
+      if (HOLDFAST_MUTANT(slot, refused_but_unsettled)) shared_->role.fetch_or(role::unsettled);
       auto holder = block_->identity(state);
       throw Error{errc::in_use,
                   "produce into",
@@ -140,9 +141,11 @@ void Producer::take_over(Deadline deadline) {
 /// T1, T2, from a producer that is dead or has left. Its words are read here, after the proof: before it they may be old.
 bool Producer::take(const Block::Role& from) {
   Entry& old = *from.entry;
-  const std::uint64_t head = old.head.load(std::memory_order_acquire);
+  const std::uint64_t head =
+      HOLDFAST_MUTANT(slot, head_before_proof) ? from.head : old.head.load(std::memory_order_acquire);
   const TotalsRecord& totals = Block::record_at(old, head);
   claim_ = std::max(old.claim.load(std::memory_order_acquire), head);
+  if (HOLDFAST_MUTANT(slot, claim_lowered)) claim_ = head;
   if (claim_ - head > ring_.count()) claim_ = head + ring_.count();  // of a damaged block
   bytes_ = totals.bytes.load(std::memory_order_acquire);
   voids_ = totals.voids.load(std::memory_order_acquire);
@@ -158,6 +161,7 @@ bool Producer::take(const Block::Role& from) {
   HOLDFAST_STEP(slot, T1);
   std::uint64_t expected = from.word;
   role_ = role::make(role::epoch(from.word) + 1, claimed_.index);
+  if (HOLDFAST_MUTANT(slot, role_taken_by_store)) expected = shared_->role.load(std::memory_order_seq_cst);
   const bool taken = shared_->role.compare_exchange_strong(expected, role_, std::memory_order_seq_cst);  // T2, E-role
   HOLDFAST_STEP(slot, T2);
   return taken;
@@ -173,21 +177,25 @@ bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
     head = seal_word::head(sealed, head);  // K1
   entry_->previous.store(root, std::memory_order_relaxed);
   entry_->base.store(head, std::memory_order_relaxed);
-  entry_->claim.store(no_sequence, std::memory_order_relaxed);
+  entry_->claim.store(HOLDFAST_MUTANT(slot, valid_while_unsettled) ? head : no_sequence, std::memory_order_relaxed);
   entry_->totals[0].position.store(head, std::memory_order_relaxed);
   entry_->head.store(head, std::memory_order_release);
+  const std::uint64_t claim_then = HOLDFAST_MUTANT(slot, claim_before_break) ? broken.claim.load() : 0;
   HOLDFAST_STEP(slot, K1);
   std::uint64_t expected = from.word;
   std::uint64_t unsettled = role::make(role::epoch(from.word) + 1, claimed_.index, role::unsettled);
   if (!shared_->role.compare_exchange_strong(expected, unsettled, std::memory_order_seq_cst)) return false;  // K2
   HOLDFAST_STEP(slot, K2);
   block_->heavy_barrier();  // K3, B-role
-  const std::uint64_t claim = broken.claim.load(std::memory_order_seq_cst);
+  const std::uint64_t claim =
+      HOLDFAST_MUTANT(slot, claim_before_break) ? claim_then : broken.claim.load(std::memory_order_seq_cst);
   const std::uint64_t committed = broken.head.load(std::memory_order_seq_cst);
   HOLDFAST_STEP(slot, K3);
   std::uint64_t word = open;
-  const bool decided = !broken.seal.compare_exchange_strong(
-      word, seal_word::make(entry_state::generation(state), committed), std::memory_order_seq_cst);  // K4
+  const bool decided =
+      !HOLDFAST_MUTANT(slot, not_sealed) &&
+      !broken.seal.compare_exchange_strong(word, seal_word::make(entry_state::generation(state), committed),
+                                           std::memory_order_seq_cst);  // K4
   const std::uint64_t seal = decided ? seal_word::head(word, committed) : committed;
   HOLDFAST_STEP(slot, K4);
   if (shared_->role.load(std::memory_order_acquire) != unsettled) return false;  // somebody broke the breaker
@@ -222,7 +230,11 @@ bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
 void Producer::begin_to_produce() {
   clear_labels(next_, claim_, role::epoch(role_) - 1);
   HOLDFAST_STEP(slot, T3);
-  looked_until_ = next_;
+  for (std::size_t i = 0; HOLDFAST_MUTANT(slot, live_holds_dropped) && i < block_->used(); ++i) {
+    auto& state = block_->entry(i).state;
+    if (entry_state::kind(state) != EntryKind::producer) state.store(entry_state::with(state, EntryState::dead));
+  }
+  looked_until_ = HOLDFAST_MUTANT(slot, no_scan_after_takeover) ? claim_ : next_;
   room_until_ = 0;
   joins_seen_ = no_sequence;
   claimed_.state = entry_state::with(claimed_.state, EntryState::active);
@@ -232,7 +244,7 @@ void Producer::begin_to_produce() {
 /// Labels that were never committed, of that epoch or earlier ones. Whoever is late at it, because he was stopped and the role is
 /// a successor's now, leaves the successor's alone.
 void Producer::clear_labels(std::uint64_t first, std::uint64_t end, std::uint64_t epoch) noexcept {
-  if (end <= first || end - first > ring_.count()) return;
+  if (end <= first || end - first > ring_.count() || HOLDFAST_MUTANT(slot, labels_not_cleared)) return;
   for (std::uint64_t s = first; s != end; ++s) {
     auto& word = ring_.header(s).label;
     std::uint64_t label = word.load(std::memory_order_relaxed);
@@ -257,7 +269,8 @@ AcquireStatus Producer::acquire(const Patience& patience) {
                 std::make_shared<const ProcessIdentity>(ProcessIdentity::self())};
   for (bool first = true;; first = false) {
     if (!first && patience.stop != nullptr && patience.stop->stop_requested()) return AcquireStatus::stopped;
-    if (shared_->role.load(std::memory_order_acquire) != role_) fail_reclaimed();
+    if (shared_->role.load(std::memory_order_acquire) != role_ && !HOLDFAST_MUTANT(slot, role_not_looked_at))
+      fail_reclaimed();
     // P1
     if (block_->on_full() != OnFull::overwrite_oldest && is_full()) {
       look_at_consumers();
@@ -279,34 +292,39 @@ AcquireStatus Producer::acquire(const Patience& patience) {
     HOLDFAST_STEP(slot, P1);
     if (next_ >= claim_) {  // P2
       claim_ = next_ + block_->batch();
-      entry_->claim.store(claim_, std::memory_order_release);
+      if (!HOLDFAST_MUTANT(slot, claim_after_look)) entry_->claim.store(claim_, std::memory_order_release);
       HOLDFAST_STEP(slot, P2);
     }
     if (next_ >= looked_until_) {        // P3
       light_barrier(*shared_, fences_);  // B-join, B-role
-      if (shared_->joins.load(std::memory_order_acquire) != joins_seen_) {
+      if (shared_->joins.load(std::memory_order_acquire) != joins_seen_ &&
+          (joins_seen_ == no_sequence || !HOLDFAST_MUTANT(slot, joins_not_looked_at))) {
         look_at_consumers();
         continue;
       }
-      if (shared_->role.load(std::memory_order_acquire) != role_) fail_reclaimed();
+      if (shared_->role.load(std::memory_order_acquire) != role_ && !HOLDFAST_MUTANT(slot, role_not_looked_at))
+        fail_reclaimed();
       held_count_ = 0;
-      if (has_holds_) {
+      if (has_holds_ && !HOLDFAST_MUTANT(slot, holds_not_looked_at)) {
         full_barrier(*shared_);  // B-hold
         collect_holds();
       }
+      if (HOLDFAST_MUTANT(slot, claim_after_look)) entry_->claim.store(claim_, std::memory_order_release);
       looked_until_ = claim_;
       HOLDFAST_STEP(slot, P3);
     }
     // P4
     if (const Held* held = holder_of(next_)) {
       if (!still_holds(*held, next_)) {
+        if (HOLDFAST_MUTANT(slot, dropped_with_the_dead)) held_count_ = 0;
         held_ranges_[static_cast<std::size_t>(held - held_ranges_.data())].count = 0;
         continue;
       }
       // Never so many that claim - n would pass head (I2).
-      if (pending() + 1 + block_->batch() <= ring_.count()) {
+      if (pending() + 1 + block_->batch() <= ring_.count() || HOLDFAST_MUTANT(slot, voids_without_end)) {
         ++next_;
         ++voids_;
+        if (HOLDFAST_MUTANT(slot, void_published_alone)) entry_->head.store(next_, std::memory_order_release);
         HOLDFAST_STEP(slot, P4);
         continue;
       }
@@ -492,7 +510,7 @@ template <class Ready>
 std::optional<AcquireStatus> Producer::wait(const Patience& patience, std::uint64_t half_empty, Ready ready) {
   const auto ended = [&]() -> std::optional<AcquireStatus> {
     if (patience.stop != nullptr && patience.stop->stop_requested()) return AcquireStatus::stopped;
-    if (!patience.deadline.passed()) return {};
+    if (!patience.deadline.passed() || HOLDFAST_MUTANT(slot, deadline_not_kept)) return {};
     if (Clock::now() - judged_ >= longest_park) {  // for those who never wait long enough
       judge();
       if (ready()) return {};
@@ -510,7 +528,8 @@ std::optional<AcquireStatus> Producer::wait(const Patience& patience, std::uint6
     if (const auto status = ended()) return status;
     if (shared_->role.load(std::memory_order_acquire) != role_) return {};
     const auto event = shared_->writer_event.load(std::memory_order_acquire);
-    shared_->writer_target.store(target, std::memory_order_seq_cst);
+    shared_->writer_target.store(HOLDFAST_MUTANT(slot, half_empty_for_ever) ? half_empty : target,
+                                 std::memory_order_seq_cst);
     block_->heavy_barrier();  // B-park-writer
     HOLDFAST_STEP(slot, P_park);
     if (ready()) {
@@ -531,7 +550,8 @@ void Producer::judge() {
   judged_ = Clock::now();
   for (std::size_t i = 0, end = block_->used(); i < end; ++i) {
     const auto state = block_->entry(i).state.load(std::memory_order_acquire);
-    if (entry_state::kind(state) != EntryKind::producer) block_->drop_if_dead(i, state);
+    if (entry_state::kind(state) != EntryKind::producer && !HOLDFAST_MUTANT(slot, dead_consumer_kept))
+      block_->drop_if_dead(i, state);
   }
   joins_seen_ = no_sequence;
   if (block_->on_full() != OnFull::overwrite_oldest) look_at_consumers();
