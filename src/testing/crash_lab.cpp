@@ -255,8 +255,8 @@ std::string in_one_field(std::string text) {
 
 CrashReport run_crash_scenario(const CrashScenario& scenario, CrashEngine engine, const CrashOptions& options) {
   auto report = Lab{scenario, engine, options}.run();
-  if (const char* const file = std::getenv("HOLDFAST_CRASH_LAB_REPORT"))  // NOLINT(concurrency-mt-unsafe)
-    write_report(report, file);
+  if (const char* const directory = std::getenv("HOLDFAST_CRASH_LAB_REPORT"))  // NOLINT(concurrency-mt-unsafe)
+    write_report(report, std::filesystem::path{directory} / fmt::format("{}.{}.tsv", scenario.name, to_string(engine)));
   return report;
 }
 
@@ -266,12 +266,12 @@ void write_report(const CrashReport& report, const std::filesystem::path& file) 
   for (const auto& [name, place] : report.places)
     text += fmt::format("place\t{}\t{}\t{}\t{}\t{}\n", report.scenario, to_string(report.engine), in_one_field(name),
                         place.kills, place.failures);
-  std::ofstream out{file, std::ios::app};
+  std::ofstream out{file};
   out << text;
   out.flush();
   if (!out)
     throw Error{std::make_error_code(std::errc::io_error), "write crash report", file.string(),
-                "the file cannot be appended to"};
+                "it cannot be written to", "its directory has to exist"};
 }
 
 std::string_view to_string(CrashEngine engine) noexcept {

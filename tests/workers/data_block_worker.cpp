@@ -12,6 +12,8 @@
 //   leave                               destroys what it attached as
 //   break_producer, break_consumer PLACE, force_reclaim
 //   ready, wait                         signals to the parent, and from it
+//   strict                              from here on an Error, and anything WRONG, ends it with code 1
+//   region, region_end                  its CrashRegion
 //   begin, end, begin_calls, end_calls  marks for a tracer of instructions, and of system calls
 //   exit WAY                            _exit or SIGKILL
 //   books, lock_zone, unlock_zone, write_zone BYTE, use_in_child
@@ -58,6 +60,7 @@ using holdfast::SlotId;
 using holdfast::SlotView;
 using holdfast::StartAt;
 using holdfast::WriteSlot;
+using holdfast::harness::CrashRegion;
 using holdfast::harness::Scenario;
 using holdfast::harness::signal_test_ready;
 using holdfast::harness::WorkerContext;
@@ -97,7 +100,9 @@ class Actor {
         std::printf("error %s:%d: %s", error.code().category().name(), error.code().value(), error.what());
         if (error.holder() != nullptr) std::printf(" (holder %lld)", static_cast<long long>(error.holder()->pid()));
         std::printf("\n");
+        wrong_ = true;
       }
+      if (code_ == 0 && strict_ && wrong_) code_ = 1;
       if (code_ != 0) return code_;
     }
     return 0;
@@ -210,9 +215,11 @@ class Actor {
   void check(const SlotView& slot) {
     const auto problem = problem_with(slot.bytes(), slot.id(), slot_size_);
     if (!problem.empty()) std::printf("WRONG: %s\n", problem.c_str());
-    if (last_ && slot.id() <= *last_ && !redelivered_)
+    const bool late = last_ && slot.id() <= *last_ && !redelivered_;
+    if (late)
       std::printf("WRONG: %llu came after %llu\n", static_cast<unsigned long long>(slot.id()),
                   static_cast<unsigned long long>(*last_));
+    wrong_ = wrong_ || late || !problem.empty();
     last_ = slot.id();
   }
   template <class Slot>
@@ -303,6 +310,9 @@ class Actor {
   }
   void ready(const Words&) { signal_test_ready(); }
   void wait(const Words&) { code_ = context_.wait_for_release(); }
+  void strict(const Words&) { strict_ = true; }
+  void enter_region(const Words&) { region_.emplace(); }
+  void leave_region(const Words&) { region_.reset(); }
   void begin(const Words&) { ::raise(SIGUSR2); }
   void end(const Words&) { ::raise(SIGUSR1); }
   void begin_calls(const Words&) { holdfast::test::mark_begin_of_steps(); }
@@ -366,6 +376,8 @@ class Actor {
   std::optional<SlotId> last_;
   bool redelivered_ = false;
   std::uint64_t delivered_ = 0, missed_ = 0;
+  std::optional<CrashRegion> region_;
+  bool strict_ = false, wrong_ = false;
   int code_ = 0;
 };
 
@@ -393,6 +405,9 @@ const std::map<std::string, Actor::Step> Actor::steps{
     {"force_reclaim", &Actor::force_reclaim},
     {"ready", &Actor::ready},
     {"wait", &Actor::wait},
+    {"strict", &Actor::strict},
+    {"region", &Actor::enter_region},
+    {"region_end", &Actor::leave_region},
     {"begin", &Actor::begin},
     {"end", &Actor::end},
     {"begin_calls", &Actor::begin_calls},
