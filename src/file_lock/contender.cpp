@@ -261,7 +261,9 @@ void Contender::sweep_one(const std::string& name) noexcept {
   if (left.why != done || !is_proved_dead(verdict, left.descriptor)) return;
   NameBuffer mine;  // whoever moves it away has it alone
   join_side_name(mine, private_suffix);
-  if (platform::rename(path_.parent(), name.c_str(), path_.parent(), mine.c_str()) != done) return;
+  if (platform::rename(path_.parent(), name.c_str(), path_.parent(), mine.c_str()) != done &&
+      platform::look(path_.parent(), mine.c_str()) != done)  // as at A3
+    return;
   HOLDFAST_STEP(file, S1);
   std::vector<std::string> inside;
   if (platform::list(left.descriptor.number(), inside) != done) return;
@@ -595,11 +597,13 @@ void Contender::make_queue() {
   if (why != done && why != std::errc::file_exists) fail(why, "wait for");
   if (why == done) why = set_mode(made.c_str(), directory_mode());
   if (why == done) why = platform::rename_no_replace(path_.parent(), made.c_str(), path_.queue());
+  auto left = done;
   if (why != done)
-    platform::remove_directory(path_.parent(), made.c_str());
+    left = platform::remove_directory(path_.parent(), made.c_str());
   else
     HOLDFAST_STEP(file, Q2_mkdir);
-  const bool again = why == std::errc::file_exists || is_missing(why);  // or a sweeper elsewhere has removed it
+  // Missing: a sweeper elsewhere has removed it, or it was moved all the same, as at A3.
+  const bool again = why == std::errc::file_exists || is_missing(why) || is_missing(left);
   if (why != done && !again) fail(why, "wait for");
 }
 
@@ -627,7 +631,8 @@ void Contender::take_place(Place& place) {
     const std::string number = std::to_string(highest + 1);
     const auto digits = hex(next_name_number());
     place.name.join({ticket_prefix, number, ".", {digits.data(), digits.size()}, ".", identity_.view()});
-    const auto why = platform::rename(path_.parent(), ticket_.c_str(), queue.descriptor.number(), place.name.c_str());
+    auto why = platform::rename(path_.parent(), ticket_.c_str(), queue.descriptor.number(), place.name.c_str());
+    if (why != done && platform::look(queue.descriptor.number(), place.name.c_str()) == done) why = done;  // as at A3
     if (why == done) {
       HOLDFAST_STEP(file, Q4);
       has_ticket_ = false;
@@ -808,6 +813,7 @@ std::errc Contender::release_in_place() noexcept {
   NameBuffer freed;
   freed.join({path_.lock(), "/", freed_prefix, mark_.view().substr(owned_prefix.size())});
   auto why = platform::rename(path_.parent(), lock_mark_.c_str(), path_.parent(), freed.c_str());
+  if (why != done && platform::look(path_.parent(), freed.c_str()) == done) why = done;  // as at A3
   if (why == done) {
     HOLDFAST_STEP(file, R2b);
     return why;

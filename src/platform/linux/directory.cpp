@@ -18,11 +18,16 @@
 
 namespace holdfast::platform {
 namespace {
+/// File servers and FUSE say "stale" of what somebody has removed while it was open, or while its name was looked up.
+std::errc reason() noexcept {
+  return errno == ESTALE ? std::errc::no_such_file_or_directory : static_cast<std::errc>(errno);
+}
+
 /// Repeats an interrupted call; its negative result becomes the reason.
 template <class Call>
 std::errc outcome_of(Call call) noexcept {
   while (call() < 0)
-    if (errno != EINTR) return static_cast<std::errc>(errno);
+    if (errno != EINTR) return reason();
   return done;
 }
 
@@ -100,8 +105,8 @@ std::errc list(int directory, std::vector<std::string>& names) {
   for (;;) {
     const auto size = ::getdents64(directory, entries.data(), entries.size());
     if (size < 0 && errno == EINTR) continue;
-    if (size == 0 || (size < 0 && errno == ENOENT)) return done;  // at the end; removed meanwhile
-    if (size < 0) return static_cast<std::errc>(errno);
+    if (size == 0) return done;
+    if (size < 0) return reason() == std::errc::no_such_file_or_directory ? done : reason();  // removed meanwhile: done
     for (ssize_t at = 0; at < size;) {
       const auto* const entry = reinterpret_cast<const dirent64*>(entries.data() + at);
       at += entry->d_reclen;
@@ -177,7 +182,8 @@ Writer writer_of(int channel) noexcept {
 
 bool has_name(int descriptor) noexcept {
   struct ::stat status {};
-  return outcome_of([&] { return ::fstat(descriptor, &status); }) != done || status.st_nlink != 0;
+  const auto why = outcome_of([&] { return ::fstat(descriptor, &status); });
+  return why == done ? status.st_nlink != 0 : why != std::errc::no_such_file_or_directory;
 }
 
 std::errc try_kernel_lock(int descriptor) {
