@@ -348,6 +348,7 @@ Contender::Seen Contender::take_over(Patience& patience) {
   std::vector<std::string> names;
   std::string waited_for;
   nanoseconds interval = first_interval;
+  int refusals = 0;
   for (;;) {
     if (patience.stopped()) return Seen::stopped;
     auto lock = platform::open_directory(path_.parent(), path_.lock());
@@ -379,7 +380,10 @@ Contender::Seen Contender::take_over(Patience& patience) {
       if (seen != Seen::absent) return seen;
       continue;
     }
-    if (mark->name != waited_for) interval = first_interval;
+    if (mark->name != waited_for) {
+      interval = first_interval;
+      refusals = 0;
+    }
     waited_for = mark->name;
 
     const auto watched = platform::open_to_watch(directory, mark->name.c_str());
@@ -429,8 +433,13 @@ Contender::Seen Contender::take_over(Patience& patience) {
       HOLDFAST_STEP(file, H4_close);
       if (why != std::errc::resource_unavailable_try_again) fail(why, "lock");
       if (!patience.waits()) return Seen::busy;
-      platform::Node kind;  // a channel shows its new writer at H2; a plain file shows nothing
-      if (platform::look(watched.descriptor.number(), kind) == done && kind.kind == platform::Kind::channel) continue;
+      // A channel shows its new writer at H2. A plain file shows nothing, nor does a channel that a stranger has locked
+      // without having it open for writing.
+      platform::Node kind;
+      constexpr int most_refusals = 2;
+      if (platform::look(watched.descriptor.number(), kind) == done && kind.kind == platform::Kind::channel &&
+          ++refusals <= most_refusals)
+        continue;
       switch (patience.sleep(-1, std::exchange(interval, std::min(2 * interval, stranger_interval)))) {
         case platform::Woken::stopped:
           return Seen::stopped;

@@ -2,6 +2,7 @@
 // belong, files in the way, and side names removed at any time. FileLock goes on, or says clearly why not; it never spins,
 // and it never lets two in.
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -283,6 +284,23 @@ TEST_F(FileLockTampering, AnEndlessStreamOfBytesNeitherHidesTheDeadlineNorBurnsT
   writing.join();
   ::close(stranger);
   owner.kill();
+  EXPECT_TRUE(lock.try_lock_for(10s));
+  EXPECT_EQ(lock.outcome(), LockOutcome::owner_died);
+}
+
+// A rescuer has the channel open for writing, which shows. Who has locked it by a descriptor for reading does not.
+TEST_F(FileLockTampering, AStrangersLockOnADeadOwnersChannelNeitherHidesTheDeadlineNorBurnsTheProcessor) {
+  auto owner = spawn_owner();
+  const int stranger = ::open(mark().c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  ASSERT_GE(stranger, 0);
+  owner.kill();
+  ASSERT_EQ(::flock(stranger, LOCK_EX | LOCK_NB), 0) << "it was its owner's";
+  FileLock lock{resource_};
+  EXPECT_FALSE(lock.try_lock());
+  EXPECT_FALSE(lock.try_lock_for(20ms));
+  auto cpu = start({}, "wait_for_a_second", {resource_, "fair"});
+  EXPECT_LT(cost_of(cpu).microseconds, 10 * spinning) << "it must not spin";
+  ::close(stranger);
   EXPECT_TRUE(lock.try_lock_for(10s));
   EXPECT_EQ(lock.outcome(), LockOutcome::owner_died);
 }
