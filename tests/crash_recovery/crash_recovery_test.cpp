@@ -296,8 +296,10 @@ TEST_P(FileLockCrashRecovery, TheNextObjectSweepsWhatTheDeadLeft) {
   workers.push_back(spawn_owner());
   workers.push_back(spawn_waiter());
   workers.push_back(spawn_waiter(1));
+  ASSERT_TRUE(wait_until([&] { return dir_.leftovers().size() >= 4; }))
+      << "the lock and three private directories at least";
   for (auto worker = workers.rbegin(); worker != workers.rend(); ++worker) worker->kill();
-  ASSERT_GE(dir_.leftovers().size(), 4U) << "the lock and three private directories at least";
+  ASSERT_GE(dir_.leftovers().size(), 4U);
   expect_free_and_tidy();
 }
 

@@ -127,12 +127,14 @@ TEST_F(FileLockFork, AProgramThatTheOwnerStartedDoesNotKeepTheLock) {
 // The stated limit: such a child delays the recovery until it ends. It never leads to two owners.
 TEST_F(FileLockFork, AChildMadeBehindTheLibrarysBackDelaysTheRecovery) {
   auto owner = spawn("hold_with_raw_clone");
+  const auto child = child_of(owner);
   owner.kill();
   FileLock newcomer{resource()};
   EXPECT_FALSE(newcomer.try_lock_for(100ms));
   owner.release();
   EXPECT_TRUE(newcomer.try_lock_for(10s));
   expect_recovered_from(newcomer, owner);
+  EXPECT_TRUE(wait_until([&] { return !lives(child); })) << "or its ticket could not be swept yet";
 }
 
 TEST_F(FileLockFork, AChildThatLivesDoesNotKeepItsKilledParentsPlaceInTheQueue) {

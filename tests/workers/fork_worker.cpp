@@ -139,6 +139,8 @@ int hold_with_raw_clone(WorkerContext& context) {
     }
     ::_exit(0);
   }
+  std::printf("child %ld\n", child);
+  std::fflush(stdout);
   signal_test_ready();
   ::pause();
   return 1;
