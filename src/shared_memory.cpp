@@ -73,9 +73,13 @@ Segment::Pointer detail::attach_to(const SegmentPlace& place, bool for_writing, 
       detail::fail_unusable(place, found);
     }
     if (!watching) continue;
-    constexpr auto without_watch = std::chrono::milliseconds{10};
-    const auto until = std::min(deadline.time(), Deadline::Clock::now() + without_watch);
-    static_cast<void>(platform::wait_for(changes.number(), -1, changes ? deadline : Deadline{until}));
+    // What the dead left may still be entered by one who saw the last of them alive (A2), and that changes nothing in the
+    // folder: it is looked at again now and then.
+    constexpr auto without_watch = std::chrono::milliseconds{10}, beside_an_orphan = std::chrono::milliseconds{100};
+    const auto until = Deadline::Clock::now() + (changes ? beside_an_orphan : without_watch);
+    const bool sleeps = changes && found.is != Is::complete;
+    static_cast<void>(
+        platform::wait_for(changes.number(), -1, sleeps ? deadline : Deadline{std::min(deadline.time(), until)}));
   }
 }
 

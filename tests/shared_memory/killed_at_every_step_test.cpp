@@ -180,6 +180,38 @@ TEST_F(SegmentSteps, AnAttacherThatWaitsEndsWithACompleteSegmentWhereverItsCreat
   EXPECT_GT(from_next, 0U);
 }
 
+// Who saw the last user alive gets in, though that user is dead by then. Others have seen an orphan, and wait: they get in, too.
+TEST_F(SegmentSteps, AnAttacherThatWaitsBesideAnOrphanNoticesThatSomebodyHasEnteredIt) {
+  std::size_t entered = 0;
+  for (std::size_t step = 0;; ++step) {
+    ASSERT_LT(step, 1000U) << "it never ends";
+    SCOPED_TRACE("the first user is killed when the second one has made " + std::to_string(step) + " steps");
+    auto first = start("use_and_write", {-1, "create", name_, old_size});
+    auto second = start("make_steps", {"call", "attach", name_});
+    {
+      StepTracer tracer{second.pid()};
+      second.release();
+      if (!tracer.run_to(step)) break;
+      first.kill();
+      auto waiting = start("wait_then_use", {"attach", name_});
+      ASSERT_TRUE(wait_until([&] { return state_of(waiting.pid()) == 'S'; })) << waiting.report();
+      ASSERT_TRUE(tracer.let_go());
+      ASSERT_TRUE(wait_until([&] { return state_of(second.pid()) == 'S'; })) << second.report();
+      const bool has_entered = state() == SegmentState::in_use;
+      entered += has_entered ? 1U : 0U;
+      auto third = has_entered ? std::optional<SharedMemory>{} : SharedMemory::create(name_, old_size);
+      EXPECT_TRUE(wait_for_output(waiting, "\nhas 5000 bytes,")) << waiting.report();
+      second.kill();
+      third.reset();
+      finish(waiting);
+    }
+    SharedMemory::remove(name_);
+    if (HasFailure()) return;
+  }
+  SharedMemory::remove(name_);  // of the two who got to the end
+  EXPECT_GT(entered, 0U) << "or nothing of this has been seen";
+}
+
 TEST_F(SegmentSteps, ReplacingAnOrphanMayEndAnywhere) {
   for (const char* how : {"create", "create_or_attach"}) {
     SCOPED_TRACE(how);

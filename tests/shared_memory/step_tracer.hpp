@@ -38,6 +38,9 @@ class StepTracer {
     return true;
   }
 
+  /// It goes on by itself, from where it stands.
+  [[nodiscard]] bool let_go() { return ::ptrace(PTRACE_DETACH, pid_, nullptr, nullptr) == 0; }
+
   /// The number of the system call that it is at, for people.
   [[nodiscard]] std::uint64_t call() const noexcept { return call_; }
 
