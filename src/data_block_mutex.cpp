@@ -52,6 +52,7 @@ void make(Segment& segment, SharedMutex& mutex, std::uint64_t offset, std::strin
   if (!is_zero(mutex) && mutex.version != mutex_version && !is_listed())
     throw Error{errc::corrupt, "use the mutex in", path, "there is something else at offset " + std::to_string(offset),
                 "a new mutex needs zeros"};
+  if (HOLDFAST_MUTANT(mutex, made_too_early)) mutex.state.store(detail::made_mutex, std::memory_order_release);
   mutex.version = mutex_version;
   std::atomic_signal_fence(std::memory_order_seq_cst);  // first of all: it tells what is half made from something else
   mutex.robust_size = sizeof(platform::RobustMutex);
@@ -88,7 +89,8 @@ SharedMutex& mutex_in(Segment& segment, std::uint64_t offset, Deadline deadline)
     std::unique_lock guard{detail::table()};
     const auto byte = detail::first_mutex_byte + offset;
     const int file = segment.descriptor();
-    if (platform::try_lock_bytes(file, byte, 1, platform::LockKind::exclusive) == platform::done) {
+    if (platform::try_lock_bytes(file, byte, 1, platform::LockKind::exclusive) == platform::done ||
+        HOLDFAST_MUTANT(mutex, made_by_several)) {
       struct Unlock {
         int file;
         std::uint64_t byte;
@@ -104,7 +106,8 @@ SharedMutex& mutex_in(Segment& segment, std::uint64_t offset, Deadline deadline)
       std::this_thread::sleep_for(1ms);  // it is made in microseconds, unless its maker is stopped
     }
   }
-  if (here == 0 || (mutex.pid_namespace != here && mutex.version == mutex_version))
+  if (here == 0 || (mutex.pid_namespace != here && mutex.version == mutex_version &&
+                    !HOLDFAST_MUTANT(mutex, namespace_not_compared)))
     throw Error{errc::other_pid_namespace, "use the mutex in", path,
                 here == 0 ? "the PID namespace of this process cannot be read"
                           : "its users are in another PID namespace: the kernel would take live owners for dead",
@@ -187,12 +190,15 @@ class DataBlockMutex::Impl final : detail::ForkAware {
   }
 
   void unlock() {
-    if (owner_thread_.load(std::memory_order_relaxed) != this_thread) [[unlikely]]
+    if (owner_thread_.load(std::memory_order_relaxed) != this_thread && !HOLDFAST_MUTANT(mutex, unlocked_by_anybody))
+        [[unlikely]]
       fail_not_owner("unlock");
+    if (HOLDFAST_MUTANT(mutex, news_end_with_the_guard)) shared_->unrepaired.store(0);
     owner_thread_.store(nobody, std::memory_order_relaxed);
     const auto word = shared_->owner.load(std::memory_order_relaxed);
+    if (HOLDFAST_MUTANT(mutex, unlocked_before_unsigned)) platform::unlock(*robust_);
     // Before the unlock, so that a death after it is nobody's. Release, for one who looks which owners are named.
-    shared_->owner.store(word >> 32U << 32U, std::memory_order_release);
+    if (!HOLDFAST_MUTANT(mutex, signature_left)) shared_->owner.store(word >> 32U << 32U, std::memory_order_release);
     HOLDFAST_STEP(mutex, K3);
     platform::unlock(*robust_);
     HOLDFAST_STEP(mutex, K4);
@@ -223,7 +229,7 @@ class DataBlockMutex::Impl final : detail::ForkAware {
     return segment_->reference();
   }
   [[gnu::cold, gnu::noinline]] void check_thread() const {
-    if (!platform::deaths_of_this_thread_are_seen())
+    if (!platform::deaths_of_this_thread_are_seen() && !HOLDFAST_MUTANT(mutex, list_not_looked_at))
       throw Error{errc::deaths_unseen, "lock the mutex in", segment_->path(),
                   "another library has replaced this thread's list of robust mutexes (set_robust_list)",
                   "lock it from a thread that does not use that library's mutexes"};
@@ -235,7 +241,8 @@ class DataBlockMutex::Impl final : detail::ForkAware {
   void sign(Reference me) noexcept {
     const auto word = shared_->owner.load(std::memory_order_relaxed);
     // Release: whoever sees this signature sees the news that a rescuer wrote before. Free on x86.
-    shared_->owner.store((((word >> 32U) + 1) << 32U) | me, std::memory_order_release);
+    if (!HOLDFAST_MUTANT(mutex, not_signed))
+      shared_->owner.store((((word >> 32U) + 1) << 32U) | me, std::memory_order_release);
     owner_thread_.store(this_thread, std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst);  // signed before anything is done inside
   }
@@ -250,7 +257,7 @@ class DataBlockMutex::Impl final : detail::ForkAware {
         return true;
       case EOWNERDEAD:
         HOLDFAST_STEP(mutex, R1);
-        write_news();
+        if (!HOLDFAST_MUTANT(mutex, death_not_told)) write_news();
         HOLDFAST_STEP(mutex, R2);
         platform::make_consistent(*robust_);
         HOLDFAST_STEP(mutex, R3);
@@ -275,7 +282,8 @@ class DataBlockMutex::Impl final : detail::ForkAware {
   /// Before the mutex is consistent again: killed in here, the next owner finds everything as this one did.
   void write_news() noexcept {
     const Reference lost = detail::owner_in(shared_->owner.load(std::memory_order_relaxed));
-    const bool first = shared_->unrepaired.load(std::memory_order_relaxed) == 0;
+    const bool first =
+        shared_->unrepaired.load(std::memory_order_relaxed) == 0 || HOLDFAST_MUTANT(mutex, first_lost_forgotten);
     if (first) shared_->first_lost.store(lost, std::memory_order_relaxed);
     if (first || lost != 0) shared_->last_lost.store(lost, std::memory_order_relaxed);
     shared_->unrepaired.store(1, std::memory_order_release);  // the names are seen with it

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <holdfast/platform/process.hpp>
+#include <holdfast/steps.hpp>
 
 #include "text.hpp"
 
@@ -192,11 +193,14 @@ bool ProcessIdentity::same_boot() const noexcept {
 Liveness ProcessIdentity::liveness() const noexcept {
   const auto* const me = self_if_known();
   const bool complete = !boot_.empty() && pid_namespace_ != 0 && time_namespace_ != 0 && start_ != 0;
-  if (me == nullptr || !complete || boot_ != me->boot_ || pid_namespace_ != me->pid_namespace_ ||
-      time_namespace_ != me->time_namespace_)
+  if (me == nullptr || !complete) return Liveness::unknown;
+  if (boot_ != me->boot_ && !HOLDFAST_MUTANT(identity, boot_not_compared)) return Liveness::unknown;
+  if ((pid_namespace_ != me->pid_namespace_ || time_namespace_ != me->time_namespace_) &&
+      !HOLDFAST_MUTANT(identity, namespace_not_compared))
     return Liveness::unknown;
   if (pid_ == me->pid_ && start_ == me->start_) {
-    const bool before_exec = nonce_ != 0 && me->nonce_ != 0 && nonce_ != me->nonce_;
+    const bool before_exec =
+        nonce_ != 0 && me->nonce_ != 0 && nonce_ != me->nonce_ && !HOLDFAST_MUTANT(identity, image_not_compared);
     return before_exec ? Liveness::dead : Liveness::alive;
   }
   switch (platform::state_of(pid_, start_)) {

@@ -139,7 +139,7 @@ void Consumer::confirm(std::uint64_t word) noexcept {
 
 /// How many of the first of them the producer may have overwritten.
 std::uint64_t Consumer::lost_of(std::uint64_t first, std::uint64_t count) noexcept {
-  if (block_->on_full() != OnFull::overwrite_oldest || HOLDFAST_MUTANT(slot, taken_without_a_look)) return 0;
+  if (block_->on_full() != OnFull::overwrite_oldest) return 0;
   full_barrier(*shared_);  // B-hold
   for (;;) {
     see_role();

@@ -145,7 +145,7 @@ bool Producer::take(const Block::Role& from) {
       HOLDFAST_MUTANT(slot, head_before_proof) ? from.head : old.head.load(std::memory_order_acquire);
   const TotalsRecord& totals = Block::record_at(old, head);
   claim_ = std::max(old.claim.load(std::memory_order_acquire), head);
-  if (HOLDFAST_MUTANT(slot, claim_lowered)) claim_ = head;
+  if (HOLDFAST_MUTANT(slot, lower_claim)) claim_ = head;
   if (claim_ - head > ring_.count()) claim_ = head + ring_.count();  // of a damaged block
   bytes_ = totals.bytes.load(std::memory_order_acquire);
   voids_ = totals.voids.load(std::memory_order_acquire);
@@ -180,15 +180,13 @@ bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
   entry_->claim.store(HOLDFAST_MUTANT(slot, valid_while_unsettled) ? head : no_sequence, std::memory_order_relaxed);
   entry_->totals[0].position.store(head, std::memory_order_relaxed);
   entry_->head.store(head, std::memory_order_release);
-  const std::uint64_t claim_then = HOLDFAST_MUTANT(slot, claim_before_break) ? broken.claim.load() : 0;
   HOLDFAST_STEP(slot, K1);
   std::uint64_t expected = from.word;
   std::uint64_t unsettled = role::make(role::epoch(from.word) + 1, claimed_.index, role::unsettled);
   if (!shared_->role.compare_exchange_strong(expected, unsettled, std::memory_order_seq_cst)) return false;  // K2
   HOLDFAST_STEP(slot, K2);
   block_->heavy_barrier();  // K3, B-role
-  const std::uint64_t claim =
-      HOLDFAST_MUTANT(slot, claim_before_break) ? claim_then : broken.claim.load(std::memory_order_seq_cst);
+  const std::uint64_t claim = broken.claim.load(std::memory_order_seq_cst);
   const std::uint64_t committed = broken.head.load(std::memory_order_seq_cst);
   HOLDFAST_STEP(slot, K3);
   std::uint64_t word = open;

@@ -230,6 +230,7 @@ void Contender::make_ticket() {
 // --- S: sweep what the dead left ------------------------------------------------------------------------------------
 
 void Contender::sweep() noexcept try {
+  if (HOLDFAST_MUTANT(file, nothing_swept)) return;
   std::vector<std::string> names;
   if (platform::list(path_.parent(), names) != done) return;  // a directory that cannot be read can still be locked in
   for (const std::string& name : names)
@@ -239,6 +240,7 @@ void Contender::sweep() noexcept try {
 
 /// Of a side name, by its maker's identity or else by the kernel's lock that its maker took.
 bool Contender::is_proved_dead(Verdict verdict, const platform::Descriptor& side) noexcept {
+  if (HOLDFAST_MUTANT(file, unprovable_swept) && verdict == Verdict::unprovable) return true;
   return verdict == Verdict::dead ||
          (verdict == Verdict::unprovable && platform::try_kernel_lock(side.number()) == done);
 }
@@ -279,7 +281,8 @@ bool Contender::acquire(Patience& patience) try {
   previous_.reset();
   recovered_ = false;
   prepare();
-  const bool queue = options_.fair && platform::look(path_.parent(), path_.queue()) == done;
+  const bool queue = options_.fair && platform::look(path_.parent(), path_.queue()) == done &&
+                     !HOLDFAST_MUTANT(file, queue_not_looked_at);
   HOLDFAST_STEP(file, Q1);
   if (queue && patience.waits()) return acquire_in_turn(patience);
   if (queue && somebody_waits()) return false;
@@ -320,7 +323,8 @@ bool Contender::seize() {
                       : platform::open_to_own(home_life_.number(), mark_.c_str());
       });
       HOLDFAST_STEP(file, A1);
-      if (why == done) why = platform::try_kernel_lock(proof_.number());
+      if (why == done && !HOLDFAST_MUTANT(file, owned_without_kernel_lock))
+        why = platform::try_kernel_lock(proof_.number());
       HOLDFAST_STEP(file, A2);
       if (why == std::errc::resource_unavailable_try_again) {
         renew_mark();
@@ -369,6 +373,10 @@ Contender::Seen Contender::take_over(Patience& patience) {
       return platform::look(path_.parent(), path_.lock(), now) == done && now.is(node);
     };
     const auto mark = find_mark(names);
+    if (!mark && HOLDFAST_MUTANT(file, stranger_broken)) {
+      platform::remove_directory(path_.parent(), path_.lock());
+      continue;
+    }
     if (!mark || !is_channel(directory, mark->name.c_str())) {
       const bool unchanged =
           is_still_the_lock() && !(mark && is_missing(platform::look(directory, mark->name.c_str())));
@@ -386,7 +394,9 @@ Contender::Seen Contender::take_over(Patience& patience) {
     }
     waited_for = mark->name;
 
-    const auto watched = platform::open_to_watch(directory, mark->name.c_str());
+    const auto watched = HOLDFAST_MUTANT(file, watched_as_a_writer)
+                             ? platform::open_to_own(directory, mark->name.c_str())
+                             : platform::open_to_watch(directory, mark->name.c_str());
     HOLDFAST_STEP(file, H2);
     if (is_missing(watched.why)) continue;
     if (is_forbidden(watched.why)) fail_unshared(directory, mark->name.c_str());
@@ -395,8 +405,9 @@ Contender::Seen Contender::take_over(Patience& patience) {
     // sees that it was moved. Else one could sleep on a channel that its idle process keeps open.
     const bool still_there = is_still_the_lock();
     HOLDFAST_STEP(file, H2_look);
-    if (!still_there) continue;
-    const auto writer = platform::writer_of(watched.descriptor.number());
+    if (!still_there && !HOLDFAST_MUTANT(file, no_look_after_opening)) continue;
+    const auto writer = HOLDFAST_MUTANT(file, polled_before_read) ? platform::Writer::quiet
+                                                                  : platform::writer_of(watched.descriptor.number());
     HOLDFAST_STEP(file, H2_read);
     if (writer != platform::Writer::none) {
       if (!patience.waits()) return Seen::busy;
@@ -426,7 +437,7 @@ Contender::Seen Contender::take_over(Patience& patience) {
     if (is_missing(why)) continue;
     if (is_forbidden(why)) fail_unshared(directory, mark->name.c_str());
     if (why != done) fail(why, "lock");
-    why = platform::try_kernel_lock(proof_.number());
+    if (!HOLDFAST_MUTANT(file, reclaimed_without_kernel_lock)) why = platform::try_kernel_lock(proof_.number());
     HOLDFAST_STEP(file, H4_lock);
     if (why != done) {
       proof_.close();
@@ -455,11 +466,11 @@ Contender::Seen Contender::take_over(Patience& patience) {
     HOLDFAST_STEP(file, H5);
     same = same && is_still_the_lock();
     HOLDFAST_STEP(file, H5_look);
-    if (!same) {
+    if (!same && !HOLDFAST_MUTANT(file, no_second_look)) {
       proof_.close();
       continue;
     }
-    if (mark->owned) {
+    if (mark->owned && !HOLDFAST_MUTANT(file, identity_not_asked)) {
       const Verdict verdict = path_.judge(mark->identity);
       HOLDFAST_STEP(file, H6);
       if (verdict == Verdict::alive || verdict == Verdict::other_kernel) {
@@ -475,13 +486,14 @@ Contender::Seen Contender::take_over(Patience& patience) {
       // Once more, now that it is known to be dead: an owner that had closed its descriptors could release until then.
       const bool not_released = is_still_the_lock();
       HOLDFAST_STEP(file, H6_look);
-      if (!not_released) {
+      if (!not_released && !HOLDFAST_MUTANT(file, no_look_after_death)) {
         proof_.close();
         continue;
       }
     }
-    recovered_ = mark->owned;
-    if (recovered_) previous_ = mark->identity;  // before H7: nothing may fail between becoming the owner and returning
+    recovered_ = mark->owned || HOLDFAST_MUTANT(file, news_of_a_release);
+    if (recovered_ && !HOLDFAST_MUTANT(file, death_not_told))
+      previous_ = mark->identity;  // before H7: nothing may fail between becoming the owner and returning
     if (inherit(lock.descriptor, mark->name)) return Seen::acquired;
     previous_.reset();
     recovered_ = false;
@@ -494,6 +506,12 @@ bool Contender::inherit(platform::Descriptor& lock, const std::string& mark) {
   NameBuffer mine;
   const auto digits = hex(next_name_number());
   mine.join({owned_prefix, {digits.data(), digits.size()}, ".", identity_.view()});
+  if (HOLDFAST_MUTANT(file, reclaimed_by_path)) {
+    join_side_name(mine, private_suffix);
+    std::ignore = platform::rename(path_.parent(), path_.lock(), path_.parent(), mine.c_str());
+    proof_.close();
+    return seize();
+  }
   auto why = platform::rename(lock.number(), mark.c_str(), lock.number(), mine.c_str());
   if (why != done && platform::look(lock.number(), mine.c_str()) == done) why = done;  // as at A3
   if (is_missing(why)) return false;
@@ -731,7 +749,12 @@ Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
 /// The name goes before the channel is closed: who wakes up finds it gone.
 void Contender::leave_queue(Place& place) noexcept {
   if (!place.queue) return;
-  platform::remove_file(place.queue.number(), place.name.c_str());
+  if (HOLDFAST_MUTANT(file, closed_before_unlinked)) ticket_life_.close();
+  if (HOLDFAST_MUTANT(file, ticket_reused)) {
+    has_ticket_ = platform::rename(place.queue.number(), place.name.c_str(), path_.parent(), ticket_.c_str()) == done;
+    return place.queue.close();
+  }
+  if (!HOLDFAST_MUTANT(file, place_left_behind)) platform::remove_file(place.queue.number(), place.name.c_str());
   HOLDFAST_STEP(file, Q8);
   ticket_life_.close();
   HOLDFAST_STEP(file, Q8_close);
@@ -739,6 +762,7 @@ void Contender::leave_queue(Place& place) noexcept {
 }
 
 void Contender::remove_queue() noexcept {
+  if (HOLDFAST_MUTANT(file, queue_left_behind)) return;
   platform::remove_directory(path_.parent(), path_.queue());  // refused while others wait
 }
 
@@ -781,7 +805,7 @@ bool Contender::somebody_waits() {
 // --- R: release -----------------------------------------------------------------------------------------------------
 
 std::error_code Contender::release() noexcept {
-  auto why = platform::look(path_.parent(), lock_mark_.c_str());
+  auto why = HOLDFAST_MUTANT(file, released_without_a_look) ? done : platform::look(path_.parent(), lock_mark_.c_str());
   HOLDFAST_STEP(file, R1);
   if (why == std::errc::not_a_directory) why = std::errc::no_such_file_or_directory;  // a file stands there now
   for (int attempt = 0; why == done && attempt < 3; ++attempt) {
@@ -793,7 +817,7 @@ std::error_code Contender::release() noexcept {
     }
     if (why == done) {
       HOLDFAST_STEP(file, R2);
-      const bool watched = platform::has_reader(proof_.number());
+      const bool watched = platform::has_reader(proof_.number()) && !HOLDFAST_MUTANT(file, no_look_for_readers);
       HOLDFAST_STEP(file, R3_look);
       if (!watched) return {};  // it may stay open for the next time
       proof_.close();
@@ -871,6 +895,7 @@ void Contender::clean_up() noexcept {
 }
 
 void Contender::forget_in_forked_child() noexcept {
+  if (HOLDFAST_MUTANT(file, child_owns)) return;
   home_life_.close_in_forked_child();
   proof_.close_in_forked_child();
   ticket_life_.close_in_forked_child();

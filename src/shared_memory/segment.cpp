@@ -208,16 +208,20 @@ void wait_for_remover(const SegmentPlace& place, Deadline deadline) {
 
 bool take_away(const SegmentPlace& place, const SegmentFound& found) {
   const int file = found.file.number();
-  if (platform::try_lock_bytes(file, 0, user_bytes, LockKind::exclusive) != done) return false;
+  if (platform::try_lock_bytes(file, 0, user_bytes, LockKind::exclusive) != done &&
+      !HOLDFAST_MUTANT(segment, users_not_locked_out))
+    return false;
   HOLDFAST_STEP(segment, T1);
   platform::SegmentFile now;
-  const bool free = platform::look_at(file, now) == done && now.has_name && now.size == found.facts.size &&
-                    (found.is != Is::complete || users_of(found).empty());
+  const bool free =
+      platform::look_at(file, now) == done && now.has_name && now.size == found.facts.size &&
+      (found.is != Is::complete || users_of(found).empty() || HOLDFAST_MUTANT(segment, users_not_counted));
   HOLDFAST_STEP(segment, T2);
   bool removed = false;
   platform::Node bearer;  // of the name: an operator may have put another file there
+  if (HOLDFAST_MUTANT(segment, unlocked_too_early)) platform::unlock_bytes(file, 0, user_bytes);
   if (free && platform::look(place.folder(), place.file(), bearer) == done && bearer.device == now.device &&
-      bearer.inode == now.inode) {
+      (bearer.inode == now.inode || HOLDFAST_MUTANT(segment, name_not_compared))) {
     const auto why = platform::remove_file(place.folder(), place.file());
     if (why != done && why != std::errc::no_such_file_or_directory) {
       platform::unlock_bytes(file, 0, user_bytes);
@@ -250,7 +254,7 @@ Segment::Pointer Segment::make(const SegmentPlace* place, std::string_view name,
   if (why != done) refuse(why, std::make_error_code(why).message() + " (" + std::to_string(file_size) + " bytes)", "");
   if (place == nullptr) why = platform::fix_size(file.number());
   constexpr std::array<std::uint32_t, 3> modes{0600, 0660, 0666};
-  if (why == done && place != nullptr)
+  if (why == done && place != nullptr && !HOLDFAST_MUTANT(segment, access_not_set))
     why = platform::set_access(file.number(), modes[static_cast<std::size_t>(options.access)]);
   platform::SegmentFile facts;
   if (why == done) why = platform::look_at(file.number(), facts);
@@ -308,6 +312,7 @@ void Segment::publish(const Pointer& self) {
 }
 
 Segment::Pointer Segment::open_already(const platform::SegmentFile& facts, bool for_writing) {
+  if (HOLDFAST_MUTANT(segment, mapped_twice)) return nullptr;
   const std::lock_guard guard{table()};
   for (const OpenSegment& open : open_segments())
     if (open.device == facts.device && open.inode == facts.inode && open.writable == for_writing)
@@ -318,6 +323,7 @@ Segment::Pointer Segment::open_already(const platform::SegmentFile& facts, bool 
 Segment::Pointer Segment::create(const SegmentPlace& place, std::size_t size, const SegmentOptions& options,
                                  Deadline deadline, SegmentFound& instead, const Fill& fill) {
   check_options(place.path(), size, options);
+  if (HOLDFAST_MUTANT(segment, removed_before_creation)) platform::remove_file(place.folder(), place.file());
   Pointer mine;
   for (;;) {
     instead = look(place, true);
@@ -333,12 +339,14 @@ Segment::Pointer Segment::create(const SegmentPlace& place, std::size_t size, co
       auto made = platform::make_nameless(place.folder());
       if (made.why != done) fail(place, made.why, {}, "/dev/shm has to be a tmpfs that this user may write to");
       HOLDFAST_STEP(segment, C1);
+      if (HOLDFAST_MUTANT(segment, name_before_content))
+        static_cast<void>(platform::give_name(made.descriptor.number(), place.folder(), place.file()));
       mine = make(&place, place.name(), std::move(made.descriptor), size, options);
       if (fill) fill({mine->data(), mine->size()});
       HOLDFAST_STEP(segment, C2);
     }
     const auto why = platform::give_name(mine->file_.number(), place.folder(), place.file());
-    if (why == done) break;
+    if (why == done || HOLDFAST_MUTANT(segment, name_before_content)) break;
     if (why != std::errc::file_exists) fail(place, why, {}, "/proc has to be mounted, or the process privileged");
   }
   HOLDFAST_STEP(segment, C3);
@@ -383,7 +391,7 @@ Segment::Pointer Segment::enter(const SegmentPlace& place, SegmentFound&& found,
   platform::SegmentFile now;
   const bool removed = platform::look_at(file, now) != done || !now.has_name;
   HOLDFAST_STEP(segment, A3);
-  if (removed) return nullptr;
+  if (removed && !HOLDFAST_MUTANT(segment, name_not_looked_at)) return nullptr;
   if (enlisted == Enlisted::try_again) {
     wait_for_remover(place, deadline);
     return nullptr;
@@ -462,7 +470,8 @@ Segment::Enlisted Segment::enlist(int file) {
       const auto identity = (before & 1U) != 0 ? identity_of(bearer) : std::nullopt;
       return identity && identity->liveness() == Liveness::alive;
     };
-    const bool taken = is_named(bearer) || alive();
+    const bool taken = (is_named(bearer) && !HOLDFAST_MUTANT(segment, named_record_reused)) ||
+                       (alive() && !HOLDFAST_MUTANT(segment, record_of_the_living_reused));
     HOLDFAST_STEP(segment, A4);
     if (taken) {
       platform::unlock_bytes(file, index, 1);
@@ -559,14 +568,15 @@ bool Segment::is_held_here() const {
 Segment::~Segment() {
   if (base_ == nullptr) return;
   leave_fork_handlers();
-  if (const Reference mine = reference_.load(std::memory_order_relaxed); mine != 0) {
+  if (const Reference mine = reference_.load(std::memory_order_relaxed);
+      mine != 0 && !HOLDFAST_MUTANT(segment, record_left_valid)) {
     auto& state = participant(index_of(mine)).state;
     state.store(state.load(std::memory_order_relaxed) & ~std::uint64_t{1}, std::memory_order_release);
   }
   platform::unmap(base_, file_size_);
   file_.close();  // other processes see it gone from here on, unless a forked child still has a copy
   HOLDFAST_STEP(segment, D1);
-  if (!named_ || stays_) return;
+  if (!named_ || stays_ || HOLDFAST_MUTANT(segment, left_behind)) return;
   try {
     const SegmentPlace place{name_, "detach"};
     const auto found = look(place, true);

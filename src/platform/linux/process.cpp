@@ -25,6 +25,7 @@
 
 #include <fmt/format.h>
 #include <holdfast/error.hpp>
+#include <holdfast/steps.hpp>
 
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434  // the same number on every architecture
@@ -308,17 +309,18 @@ std::optional<ProcessFacts> facts_of(std::int64_t pid) {
 std::uint64_t time_namespace_of_self() noexcept { return namespace_of_self("/proc/thread-self/ns/time"); }
 
 ProcessState state_of(std::int64_t pid, std::uint64_t start) noexcept {
+  if (HOLDFAST_MUTANT(identity, bare_kill)) return exists(pid) ? ProcessState::running : ProcessState::gone;
   const auto pidfd = pidfd_open(pid);  // first, so that everything below is about one process, or finds that one ended
   if (!pidfd) return errno == ESRCH ? ProcessState::gone : state_without_pidfd(pid, start);
   bool same = false;
   if (const auto number = number_in_proc(information_on(pidfd)); number > 0) {
     const auto file = stat_file(number);
     if (const auto stat = parse_stat(file.text())) {
-      if (stat->start != start) return ProcessState::replaced;
+      if (stat->start != start && !HOLDFAST_MUTANT(identity, start_not_compared)) return ProcessState::replaced;
       same = true;
     }
   }
-  if (ended(pidfd)) return ProcessState::gone;
+  if (ended(pidfd) && !HOLDFAST_MUTANT(identity, zombie_alive)) return ProcessState::gone;
   return same ? ProcessState::running : ProcessState::unknown;
 }
 

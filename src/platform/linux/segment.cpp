@@ -12,6 +12,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <holdfast/steps.hpp>
+
 namespace holdfast::platform {
 namespace {
 template <class Call>
@@ -90,6 +92,8 @@ std::errc look_at(int file, SegmentFile& found) noexcept {
 }
 
 std::errc reserve(int file, std::uint64_t size) noexcept {
+  if (HOLDFAST_MUTANT(segment, space_not_reserved))
+    return outcome_of([&] { return ::ftruncate(file, static_cast<off_t>(size)); });
   // In steps: a signal undoes the step that it interrupts, and signals may come again and again.
   constexpr std::uint64_t step = std::uint64_t{16} << 20U;
   auto why = done;

@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include <holdfast/deadline.hpp>
+#include <holdfast/steps.hpp>
 
 // ThreadSanitizer does not know pthread_mutex_clocklock.
 #if defined(__SANITIZE_THREAD__)
@@ -32,7 +33,8 @@ inline int make_robust(std::byte* place) noexcept {
   int why = ::pthread_mutexattr_init(&attributes);
   if (why != 0) return why;
   why = ::pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-  if (why == 0) why = ::pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+  if (why == 0 && !HOLDFAST_MUTANT(mutex, not_robust))
+    why = ::pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
   // Costs nothing: a robust mutex knows its owner anyway.
   if (why == 0) why = ::pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
   if (why == 0) why = ::pthread_mutex_init(::new (place) RobustMutex, &attributes);
