@@ -2,7 +2,8 @@
 # Installs what building and testing holdfast needs and this machine lacks, by the system's package manager.
 #   sh cmake/bootstrap.sh         compiler, CMake, Ninja, the libraries, what the tests use
 #   sh cmake/bootstrap.sh --ci    and what only .ci/run uses: Clang, clang-format, Google Benchmark, ccache,
-#                                 and what the benchmarks compare with: Boost, ZeroMQ, iceoryx
+#                                 what the benchmarks compare with: Boost, ZeroMQ, iceoryx;
+#                                 and what the tests make file systems with: xfsprogs, btrfs-progs, libfuse 3
 # Needs root, or sudo, which may want a password; apart from that it asks nothing. Where nothing is missing, it does nothing.
 # A library without a package here is no failure: CMake fetches the pinned version (cmake/HoldfastDependencies.cmake).
 set -eu
@@ -96,6 +97,9 @@ if [ $ci = yes ]; then
   need_library iceoryx      libiceoryx-posh-dev -                  -              -                   -
   need_command iox-roudi    iceoryx            -                   -              -                   -
   need_command ccache       ccache             ccache              ccache         ccache              ccache
+  need_command mkfs.xfs     xfsprogs           xfsprogs            xfsprogs       xfsprogs            -
+  need_command mkfs.btrfs   btrfs-progs        btrfs-progs         btrfs-progs    btrfs-progs         -
+  need_library fuse3        libfuse3-dev       fuse3-devel         fuse3          fuse3-dev           -
 fi
 missing=${missing# }
 
