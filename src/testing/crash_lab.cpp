@@ -99,6 +99,7 @@ class Lab {
   }
 
   void kill_everywhere(Rescue rescue) {
+    if (rescue == Rescue::killed) measure_rescuer();
     for (const auto number : spread(places_.size(), options_.at_most)) {
       if (enough()) return;
       if (rescue != Rescue::killed) {
@@ -106,15 +107,16 @@ class Lab {
         continue;
       }
       for (std::uint64_t point = 1; point <= options_.rescuer_points && !enough(); ++point)
-        kill_at(number, rescue, point);
+        kill_at(number, rescue, call_of_rescuer(number, point));
     }
   }
 
-  void kill_at(std::uint64_t number, Rescue rescue, std::uint64_t rescuer_point) {
+  void kill_at(std::uint64_t number, Rescue rescue, std::uint64_t rescuer_call) {
     auto where = fmt::format("killed at {} {} of {} ({}), rescue {}", to_string(engine_), number, places_.size(),
                              places_[number - 1], to_string(rescue));
     if (rescue == Rescue::killed)
-      where += fmt::format(", its rescuer at {}/{}", rescuer_point, options_.rescuer_points);
+      where += fmt::format(", its rescuer at {} {} of {}", to_string(CrashEngine::system_calls), rescuer_call,
+                           rescuer_calls_);
     auto victim = start_victim();
     Tracer tracer{victim};
     bool there = tracer.run_to_region();
@@ -123,7 +125,7 @@ class Lab {
       fail(where, "the victim ended before\n" + victim.report());
       return;
     }
-    std::string wrong = there ? this->rescue(victim, tracer, rescue, rescuer_point) : std::string{};
+    std::string wrong = there ? this->rescue(victim, tracer, rescue, rescuer_call) : std::string{};
     if (!there) {  // this time its way was shorter; killed at its end, then
       victim.kill();
       wrong = rescue_after();
@@ -139,7 +141,7 @@ class Lab {
   }
 
   /// What went wrong.
-  std::string rescue(WorkerProcess& victim, Tracer& tracer, Rescue rescue, std::uint64_t rescuer_point) {
+  std::string rescue(WorkerProcess& victim, Tracer& tracer, Rescue rescue, std::uint64_t rescuer_call) {
     if (!scenario_.rescuer) {
       victim.kill();
       return {};
@@ -174,7 +176,7 @@ class Lab {
       }
       case Rescue::killed: {
         victim.kill();
-        kill_rescuer(rescuer_point);
+        kill_rescuer(rescuer_call);
         return rescue_after();
       }
       case Rescue::continued: {
@@ -204,19 +206,39 @@ class Lab {
     return {};
   }
 
-  /// A rescuer that comes so many parts of its way, by system calls, and dies. How long its way is, is found out once.
-  void kill_rescuer(std::uint64_t point) {
-    if (rescuer_calls_ == 0) rescuer_calls_ = 24;  // until one has been seen to its end
+  /// How long a rescuer's way is, by system calls, after a death in the middle of the victim's.
+  void measure_rescuer() {
+    if (!scenario_.rescuer || places_.empty()) return;
+    auto victim = start_victim();
+    {
+      Tracer tracer{victim};
+      bool there = tracer.run_to_region();
+      for (std::uint64_t n = 0; there && n <= places_.size() / 2; ++n) there = tracer.advance(engine_);
+      victim.kill();
+    }
     auto rescuer = start(scenario_.rescuer, {});
     Tracer tracer{rescuer};
-    const std::uint64_t calls = rescuer_calls_ * point / (options_.rescuer_points + 1);
+    rescuer_calls_ = 0;
+    if (tracer.run_to_region())
+      while (tracer.advance(CrashEngine::system_calls)) ++rescuer_calls_;
+    tracer.let_go();
+    auto wrong =
+        rescuer.wait_for_exit(patience()).ok() ? scenario_.judge() : "it did not end well\n" + rescuer.report();
+    if (!wrong.empty()) fail("a rescuer, let to its end under its tracer", std::move(wrong));
+  }
+
+  /// Spread over the rescuer's way, and beginning elsewhere for each of the victim's points: together they come everywhere.
+  [[nodiscard]] std::uint64_t call_of_rescuer(std::uint64_t number, std::uint64_t point) const {
+    const std::uint64_t stride = std::max<std::uint64_t>(1, rescuer_calls_ / options_.rescuer_points);
+    return 1 + (point - 1) * stride + (number * 0x9E3779B97F4A7C15U >> 32U) % stride;
+  }
+
+  /// A rescuer that comes to so many of its system calls, or to the end of its region, and dies.
+  void kill_rescuer(std::uint64_t call) {
+    auto rescuer = start(scenario_.rescuer, {});
+    Tracer tracer{rescuer};
     bool there = tracer.run_to_region();
-    std::uint64_t made = 0;
-    while (there && made < calls) {
-      there = tracer.advance(CrashEngine::system_calls);
-      ++made;
-    }
-    if (!there && tracer.is_at_end()) rescuer_calls_ = std::max<std::uint64_t>(1, made);
+    for (std::uint64_t n = 0; there && n < call; ++n) there = tracer.advance(CrashEngine::system_calls);
     rescuer.kill();
   }
 
