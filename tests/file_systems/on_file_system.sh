@@ -152,6 +152,7 @@ attempt() { timeout 100 "$worker" under -- try_once "$place/$1" fair lock 2>&1 <
 full_disk() {
   mkdir -m 777 "$place/full"
   mkfifo "$base/release"
+  : >"$base/held"  # what runs in the background may be late to make it
   timeout 100 "$worker" under -- hold "$place/full/x" fair <"$base/release" >"$base/held" 2>&1 &
   owner=$!
   exec 3>"$base/release"
