@@ -196,7 +196,6 @@ class DataBlockMutex::Impl final : detail::ForkAware {
     if (HOLDFAST_MUTANT(mutex, news_end_with_the_guard)) shared_->unrepaired.store(0);
     owner_thread_.store(nobody, std::memory_order_relaxed);
     const auto word = shared_->owner.load(std::memory_order_relaxed);
-    if (HOLDFAST_MUTANT(mutex, unlocked_before_unsigned)) platform::unlock(*robust_);
     // Before the unlock, so that a death after it is nobody's. Release, for one who looks which owners are named.
     if (!HOLDFAST_MUTANT(mutex, signature_left)) shared_->owner.store(word >> 32U << 32U, std::memory_order_release);
     HOLDFAST_STEP(mutex, K3);

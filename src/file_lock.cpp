@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include <holdfast/steps.hpp>
+
 #include "file_lock/contender.hpp"
 #include "file_lock/inspect.hpp"
 #include "file_lock/lock_path.hpp"
@@ -94,6 +96,7 @@ class FileLock::Impl final : detail::ForkAware {
     contender.in_use = false;
   }
   void after_fork_in_child() noexcept override {
+    if (HOLDFAST_MUTANT(file, child_owns)) return;
     // What other threads were using may be torn, and is never touched again; a list keeps it reachable.
     static Contender* forgotten = nullptr;
     for (auto& contender : contenders_) {

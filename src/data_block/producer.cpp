@@ -177,7 +177,7 @@ bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
     head = seal_word::head(sealed, head);  // K1
   entry_->previous.store(root, std::memory_order_relaxed);
   entry_->base.store(head, std::memory_order_relaxed);
-  entry_->claim.store(HOLDFAST_MUTANT(slot, valid_while_unsettled) ? head : no_sequence, std::memory_order_relaxed);
+  entry_->claim.store(no_sequence, std::memory_order_relaxed);
   entry_->totals[0].position.store(head, std::memory_order_relaxed);
   entry_->head.store(head, std::memory_order_release);
   HOLDFAST_STEP(slot, K1);
