@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -18,7 +19,9 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <vector>
+#include <holdfast/deadline.hpp>
 #include <holdfast/testing/journal.hpp>
 
 namespace crash_lab {
@@ -137,11 +140,9 @@ class Contender {
 
   /// `acquire` returns whether it has the lock, `news` what it was told with it.
   bool enter(const std::function<bool()>& acquire, const std::function<News()>& news) {
-    me().phase = Phase::asking;
-    section_.journal().append(number_, Event::arrived);
+    begin_to_ask();
     if (!acquire()) {
-      section_.journal().append(number_, Event::gave_up);
-      me().phase = Phase::idle;
+      end_to_ask();
       return false;
     }
     me().phase = Phase::inside;
@@ -149,6 +150,15 @@ class Contender {
     check(now);
     section_.journal().append(number_, now.told ? Event::recovered : Event::entered);
     return true;
+  }
+  /// From one to the other it may have the lock or not, as far as others can tell.
+  void begin_to_ask() {
+    me().phase = Phase::asking;
+    section_.journal().append(number_, Event::arrived);
+  }
+  void end_to_ask() {
+    section_.journal().append(number_, Event::gave_up);
+    me().phase = Phase::idle;
   }
   void leave(const std::function<void()>& release) {
     me().phase = Phase::leaving;
@@ -167,21 +177,31 @@ class Contender {
   void check(const News& news) {
     std::set<std::int64_t> lost_inside, lost;
     const bool was_unrepaired = page().unrepaired != 0;
-    for (std::uint32_t i = 0; i < count(); ++i) {
-      auto& other = page().all[i];
-      const auto phase = other.phase.load();
-      const auto pid = other.pid.load();
-      if (i == number_ || phase == Phase::idle) continue;
-      if (!has_ended(pid)) {
-        if (phase == Phase::inside)
-          throw std::runtime_error{"robbed: " + std::to_string(pid) + " is inside, and lives"};
-        if (phase == Phase::asking && earlier_.contains(pid))
-          throw std::runtime_error{"overtook " + std::to_string(pid) + ", whose place was before"};
-        continue;
+    // Who is being killed gives up a mutex of the kernel's before it can be seen dead. One who lives, stopped or traced, stays so.
+    // It does not sleep meanwhile: the lab would take a sleeper for one who waits for the lock, and kill whoever it has robbed.
+    const holdfast::Deadline patience = std::chrono::seconds{3};
+    for (;;) {
+      bool somebody_lives = false;
+      for (std::uint32_t i = 0; i < count(); ++i) {
+        auto& other = page().all[i];
+        const auto phase = other.phase.load();
+        const auto pid = other.pid.load();
+        if (i == number_ || phase == Phase::idle) continue;
+        if (!has_ended(pid)) {
+          somebody_lives = somebody_lives || phase == Phase::inside || pid == news.from;
+          if (phase == Phase::asking && earlier_.contains(pid))
+            throw std::runtime_error{"overtook " + std::to_string(pid) + ", whose place was before"};
+          if (phase == Phase::inside && patience.passed())
+            throw std::runtime_error{"robbed: " + std::to_string(pid) + " is inside, and lives"};
+          continue;
+        }
+        section_.doom(i);
+        (phase == Phase::inside ? lost_inside : lost).insert(pid);
+        other.phase = Phase::idle;
       }
-      section_.doom(i);
-      (phase == Phase::inside ? lost_inside : lost).insert(pid);
-      other.phase = Phase::idle;
+      const bool nobody_died = news.told && lost_inside.empty() && lost.empty() && !was_unrepaired;
+      if (!(somebody_lives || nobody_died) || patience.passed()) break;
+      std::this_thread::yield();
     }
     const auto listed = [&] {
       std::string text = news.told ? "told of " + std::to_string(news.from) : std::string{"told of nobody"};
