@@ -1,6 +1,7 @@
 // tracer.hpp - lets a worker run through its CrashRegion from one point to the next. No public interface.
 // src/testing/<os>/tracer.cpp provides it.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -30,6 +31,19 @@ class Tracer {
   /// To the next named step, unless it falls asleep on its way; then it goes on by itself when it is woken, to that step.
   enum class Progress { step, asleep, end };
   [[nodiscard]] Progress advance_unless_asleep();
+  /// To the entry of the next system call in its region, whatever that call does. False: as advance().
+  [[nodiscard]] bool advance_to_call();
+  struct Call {
+    std::uint64_t number = 0;
+    std::array<std::uint64_t, 6> arguments{};
+    std::string path{};  ///< What it opens; of other calls empty, and cut off after 63 bytes.
+  };
+  [[nodiscard]] const Call& call() const noexcept { return call_; }  ///< That it stands at.
+  [[nodiscard]] std::string call_name() const;
+  /// The call that it stands at is not made, or `done` and reported as failed all the same: its result is this errno. False:
+  /// the worker has ended, or the call has failed by itself. Throws Error.
+  [[nodiscard]] bool let_call_fail(int error, bool done);
+
   [[nodiscard]] bool is_at_end() const noexcept { return at_end_; }  ///< Of the region.
   [[nodiscard]] const std::string& place() const noexcept { return place_; }
   /// It goes on by itself from where it stands.
@@ -41,11 +55,14 @@ class Tracer {
   Stop stop_at(int status);
   int wait(bool unless_asleep = false);
   bool step_one_instruction();
+  void set_call(std::int64_t number);
+  void set_result(std::int64_t result);
   std::string name_in_worker(std::uint64_t address) const;
 
   std::int64_t pid_;
   std::string place_;
-  std::uint64_t call_ = 0;
+  Call call_;
+  bool call_has_failed_ = false;
   std::uint64_t words_ = 0;  // address of the worker's RegionWords
   std::uint64_t step_ = 0;
   bool at_end_ = false;

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <utility>
 
+#include <elf.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -15,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,38 +29,69 @@ constexpr int syscall_stop = SIGTRAP | 0x80;
 
 /// Of calls that the library makes; others are shown by number.
 std::string name_of(std::uint64_t call) {
-  static constexpr std::pair<std::uint64_t, const char*> names[] = {{SYS_close, "close"},
-                                                                    {SYS_openat, "openat"},
-                                                                    {SYS_fcntl, "fcntl"},
-                                                                    {SYS_flock, "flock"},
-                                                                    {SYS_mkdirat, "mkdirat"},
-                                                                    {SYS_unlinkat, "unlinkat"},
-                                                                    {SYS_renameat2, "renameat2"},
-                                                                    {SYS_renameat, "renameat"},
-                                                                    {SYS_mknodat, "mknodat"},
-                                                                    {SYS_linkat, "linkat"},
-                                                                    {SYS_fallocate, "fallocate"},
-                                                                    {SYS_ftruncate, "ftruncate"},
-                                                                    {SYS_fchmod, "fchmod"},
-                                                                    {SYS_fchmodat, "fchmodat"},
-                                                                    {SYS_mmap, "mmap"},
-                                                                    {SYS_munmap, "munmap"},
-                                                                    {SYS_mprotect, "mprotect"},
-                                                                    {SYS_madvise, "madvise"},
-                                                                    {SYS_futex, "futex"},
-                                                                    {SYS_ppoll, "ppoll"},
-                                                                    {SYS_pidfd_open, "pidfd_open"},
-                                                                    {SYS_write, "write"},
-                                                                    {SYS_pwrite64, "pwrite64"},
-                                                                    {SYS_pread64, "pread64"},
-                                                                    {SYS_read, "read"},
-                                                                    {SYS_membarrier, "membarrier"},
-                                                                    {SYS_getdents64, "getdents64"},
-                                                                    {SYS_dup3, "dup3"},
-                                                                    {SYS_brk, "brk"},
-                                                                    {SYS_sched_yield, "sched_yield"},
-                                                                    {SYS_clock_nanosleep, "clock_nanosleep"},
-                                                                    {SYS_inotify_add_watch, "inotify_add_watch"}};
+  static constexpr std::pair<std::uint64_t, const char*> names[] = {
+    {SYS_close, "close"},
+    {SYS_openat, "openat"},
+    {SYS_fcntl, "fcntl"},
+    {SYS_flock, "flock"},
+    {SYS_mkdirat, "mkdirat"},
+    {SYS_unlinkat, "unlinkat"},
+    {SYS_renameat2, "renameat2"},
+    {SYS_renameat, "renameat"},
+    {SYS_mknodat, "mknodat"},
+    {SYS_linkat, "linkat"},
+    {SYS_fallocate, "fallocate"},
+    {SYS_ftruncate, "ftruncate"},
+    {SYS_fchmod, "fchmod"},
+    {SYS_fchmodat, "fchmodat"},
+    {SYS_mmap, "mmap"},
+    {SYS_munmap, "munmap"},
+    {SYS_mprotect, "mprotect"},
+    {SYS_madvise, "madvise"},
+    {SYS_futex, "futex"},
+    {SYS_ppoll, "ppoll"},
+    {SYS_pidfd_open, "pidfd_open"},
+    {SYS_write, "write"},
+    {SYS_pwrite64, "pwrite64"},
+    {SYS_pread64, "pread64"},
+    {SYS_read, "read"},
+    {SYS_membarrier, "membarrier"},
+    {SYS_getdents64, "getdents64"},
+    {SYS_dup3, "dup3"},
+    {SYS_brk, "brk"},
+    {SYS_sched_yield, "sched_yield"},
+    {SYS_clock_nanosleep, "clock_nanosleep"},
+    {SYS_inotify_init1, "inotify_init1"},
+    {SYS_inotify_add_watch, "inotify_add_watch"},
+    {SYS_newfstatat, "newfstatat"},
+    {SYS_fstat, "fstat"},
+    {SYS_faccessat, "faccessat"},
+    {SYS_faccessat2, "faccessat2"},
+    {SYS_readlinkat, "readlinkat"},
+    {SYS_lseek, "lseek"},
+    {SYS_statfs, "statfs"},
+    {SYS_fstatfs, "fstatfs"},
+    {SYS_sysinfo, "sysinfo"},
+    {SYS_memfd_create, "memfd_create"},
+    {SYS_eventfd2, "eventfd2"},
+    {SYS_clone3, "clone3"},
+    {SYS_getrandom, "getrandom"},
+    {SYS_kill, "kill"},
+    {SYS_set_robust_list, "set_robust_list"},
+    {SYS_get_robust_list, "get_robust_list"},
+    {SYS_prlimit64, "prlimit64"},
+#if defined(SYS_poll)  // what newer architectures have not
+    {SYS_access, "access"},
+    {SYS_mkdir, "mkdir"},
+    {SYS_open, "open"},
+    {SYS_poll, "poll"},
+    {SYS_readlink, "readlink"},
+    {SYS_rename, "rename"},
+    {SYS_rmdir, "rmdir"},
+    {SYS_unlink, "unlink"},
+#endif
+    {SYS_rt_sigprocmask, "rt_sigprocmask"}
+  };
   for (const auto& [number, name] : names)
     if (number == call) return name;
   return fmt::format("system call {}", call);
@@ -142,13 +175,17 @@ Tracer::Stop Tracer::stop_at(int status) {
   __ptrace_syscall_info info{};
   if (::ptrace(PTRACE_GET_SYSCALL_INFO, static_cast<pid_t>(pid_), sizeof info, &info) <= 0)
     fail("look at", "a system call");
-  if (info.op == PTRACE_SYSCALL_INFO_EXIT) return std::exchange(in_mark_, false) ? Stop::none : Stop::call_left;
+  if (info.op == PTRACE_SYSCALL_INFO_EXIT) {
+    call_has_failed_ = info.exit.is_error != 0;
+    return std::exchange(in_mark_, false) ? Stop::none : Stop::call_left;
+  }
   if (info.op != PTRACE_SYSCALL_INFO_ENTRY) return Stop::none;
   const auto mark = static_cast<Mark>(static_cast<int>(info.entry.args[0]));
   in_mark_ = info.entry.nr == SYS_close &&
              (mark == Mark::begin_of_region || mark == Mark::end_of_region || mark == Mark::step);
   if (!in_mark_) {
-    call_ = info.entry.nr;
+    call_.number = info.entry.nr;
+    std::copy(std::begin(info.entry.args), std::end(info.entry.args), call_.arguments.begin());
     return Stop::call_entered;
   }
   if (mark == Mark::end_of_region) return Stop::mark_end;
@@ -230,7 +267,7 @@ bool Tracer::step_one_instruction() {
 bool Tracer::advance(CrashEngine engine) {
   if (at_end_) return false;
   if (engine == CrashEngine::instructions || engine == CrashEngine::images) return step_one_instruction();
-  for (auto before = call_;; before = call_) {
+  for (auto before = call_.number;; before = call_.number) {
     switch (go_on()) {
       case Stop::ended:
         return false;
@@ -241,17 +278,78 @@ bool Tracer::advance(CrashEngine engine) {
         if (engine == CrashEngine::steps) return true;
         break;
       case Stop::call_entered:
-        if (engine != CrashEngine::system_calls || (only_reads(before) && only_reads(call_))) break;
-        place_ = name_of(call_) + ", before";
+        if (engine != CrashEngine::system_calls || (only_reads(before) && only_reads(call_.number))) break;
+        place_ = name_of(call_.number) + ", before";
         return true;
       case Stop::call_left:
-        if (engine != CrashEngine::system_calls || only_reads(call_)) break;
-        place_ = name_of(call_) + ", after";
+        if (engine != CrashEngine::system_calls || only_reads(call_.number)) break;
+        place_ = name_of(call_.number) + ", after";
         return true;
       default:
         break;
     }
   }
+}
+
+// ---- faults --------------------------------------------------------------------------------------------------------
+
+bool Tracer::advance_to_call() {
+  while (!at_end_) switch (go_on()) {
+      case Stop::ended:
+        return false;
+      case Stop::mark_end:
+        at_end_ = true;
+        break;
+      case Stop::call_entered:
+        call_.path = call_.number == SYS_openat ? name_in_worker(call_.arguments[1]) : std::string{};
+        return true;
+      default:
+        break;
+    }
+  return false;
+}
+
+std::string Tracer::call_name() const { return name_of(call_.number); }
+
+namespace {
+/// The registers, read, changed by `change`, and written back.
+template <class Change>
+void change_registers(std::int64_t pid, Change change) {
+  user_regs_struct registers{};
+  iovec all{&registers, sizeof registers};
+  void* const which = reinterpret_cast<void*>(std::uintptr_t{NT_PRSTATUS});  // NOLINT(performance-no-int-to-ptr)
+  if (::ptrace(PTRACE_GETREGSET, static_cast<pid_t>(pid), which, &all) != 0) fail("read", "a worker's registers");
+  change(registers);
+  if (::ptrace(PTRACE_SETREGSET, static_cast<pid_t>(pid), which, &all) != 0) fail("set", "a worker's registers");
+}
+}  // namespace
+
+void Tracer::set_call(std::int64_t number) {
+#if defined(__x86_64__)
+  change_registers(pid_, [&](user_regs_struct& of) { of.orig_rax = static_cast<unsigned long long>(number); });
+#elif defined(__aarch64__)
+  int wanted = static_cast<int>(number);
+  iovec call{&wanted, sizeof wanted};
+  void* const which = reinterpret_cast<void*>(std::uintptr_t{NT_ARM_SYSTEM_CALL});  // NOLINT(performance-no-int-to-ptr)
+  if (::ptrace(PTRACE_SETREGSET, static_cast<pid_t>(pid_), which, &call) != 0) fail("change", "a system call");
+#else
+#error "which register has the number of a system call here?"
+#endif
+}
+
+void Tracer::set_result(std::int64_t result) {
+#if defined(__x86_64__)
+  change_registers(pid_, [&](user_regs_struct& of) { of.rax = static_cast<unsigned long long>(result); });
+#else
+  change_registers(pid_, [&](user_regs_struct& of) { of.regs[0] = static_cast<unsigned long long>(result); });
+#endif
+}
+
+bool Tracer::let_call_fail(int error, bool done) {
+  if (!done) set_call(-1);
+  if (go_on() != Stop::call_left || (done && call_has_failed_)) return false;
+  set_result(-error);
+  return true;
 }
 
 void Tracer::let_go() {
