@@ -109,6 +109,8 @@ Panel panel_of(std::string heading, const std::vector<Entry>& entries) {
       case Event::left:
         close(holding, entry.who, now, &Row::holds);
         break;
+      default:  // of messages: not in a timeline of locks
+        break;
     }
   }
   for (const auto& [who, begun] : waiting) rows[who].waits.push_back({begun, panel.to});
