@@ -13,7 +13,8 @@ class ProcessIdentity;
 enum class errc {
   foreign = 1,  ///< what bears this name was not made by holdfast: a file in a lock's place, another program's segment
   corrupt,      ///< an identity or a header contradicts itself; nothing in it was followed
-  other_host,   ///< the owner runs under another kernel: whether it lives cannot be found out from here
+  other_host,   ///< the owner runs under another kernel, or, on a file system of several machines, in another PID
+                ///< namespace: whether it lives cannot be found out from here
   broken,       ///< an operator broke this lock while it was held
   version_mismatch,       ///< made by a holdfast whose layout this one does not read
   layout_mismatch,        ///< its size, slot size, slot count or policy is not the one asked for

@@ -102,13 +102,15 @@ void Contender::fail_unshared(int at, const char* name) const {
 }
 
 void Contender::fail_other_kernel(const ProcessIdentity& owner) const {
-  throw Error{
-      errc::other_host,
-      "lock",
-      path_.shown(),
-      "its owner, " + to_string(owner) + ", runs under another kernel, so that its death could not be noticed here",
-      "wait for it with try_lock_until; if that host or process is gone for good, remove the directory",
-      std::make_shared<const ProcessIdentity>(owner)};
+  throw Error{errc::other_host,
+              "lock",
+              path_.shown(),
+              "its owner, " + to_string(owner) + ", runs " +
+                  (owner.same_boot() ? "in another PID namespace, and this file system may have several mounts"
+                                     : "under another kernel") +
+                  ", so that its death could not be noticed here",
+              "wait for it with try_lock_until; if that host or process is gone for good, remove the directory",
+              std::make_shared<const ProcessIdentity>(owner)};
 }
 
 // --- Names and modes ------------------------------------------------------------------------------------------------
@@ -405,7 +407,7 @@ Contender::Seen Contender::take_over(Patience& patience) {
     // sees that it was moved. Else one could sleep on a channel that its idle process keeps open.
     const bool still_there = is_still_the_lock();
     HOLDFAST_STEP(file, H2_look);
-    if (!still_there && !HOLDFAST_MUTANT(file, no_look_after_opening)) continue;
+    if (!still_there) continue;
     const auto writer = HOLDFAST_MUTANT(file, polled_before_read) ? platform::Writer::quiet
                                                                   : platform::writer_of(watched.descriptor.number());
     HOLDFAST_STEP(file, H2_read);
@@ -466,7 +468,7 @@ Contender::Seen Contender::take_over(Patience& patience) {
     HOLDFAST_STEP(file, H5);
     same = same && is_still_the_lock();
     HOLDFAST_STEP(file, H5_look);
-    if (!same && !HOLDFAST_MUTANT(file, no_second_look)) {
+    if (!same) {
       proof_.close();
       continue;
     }
@@ -486,7 +488,7 @@ Contender::Seen Contender::take_over(Patience& patience) {
       // Once more, now that it is known to be dead: an owner that had closed its descriptors could release until then.
       const bool not_released = is_still_the_lock();
       HOLDFAST_STEP(file, H6_look);
-      if (!not_released && !HOLDFAST_MUTANT(file, no_look_after_death)) {
+      if (!not_released) {
         proof_.close();
         continue;
       }
@@ -749,7 +751,6 @@ Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
 /// The name goes before the channel is closed: who wakes up finds it gone.
 void Contender::leave_queue(Place& place) noexcept {
   if (!place.queue) return;
-  if (HOLDFAST_MUTANT(file, closed_before_unlinked)) ticket_life_.close();
   if (HOLDFAST_MUTANT(file, ticket_reused)) {
     has_ticket_ = platform::rename(place.queue.number(), place.name.c_str(), path_.parent(), ticket_.c_str()) == done;
     return place.queue.close();
@@ -817,7 +818,7 @@ std::error_code Contender::release() noexcept {
     }
     if (why == done) {
       HOLDFAST_STEP(file, R2);
-      const bool watched = platform::has_reader(proof_.number()) && !HOLDFAST_MUTANT(file, no_look_for_readers);
+      const bool watched = platform::has_reader(proof_.number());
       HOLDFAST_STEP(file, R3_look);
       if (!watched) return {};  // it may stay open for the next time
       proof_.close();
@@ -895,7 +896,6 @@ void Contender::clean_up() noexcept {
 }
 
 void Contender::forget_in_forked_child() noexcept {
-  if (HOLDFAST_MUTANT(file, child_owns)) return;
   home_life_.close_in_forked_child();
   proof_.close_in_forked_child();
   ticket_life_.close_in_forked_child();

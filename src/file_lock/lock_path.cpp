@@ -86,8 +86,11 @@ Resolved follow(const std::filesystem::path& resource) {
       continue;
     }
     std::string target;
-    if (platform::read_link(parent.descriptor.number(), parts.name.c_str(), target) != platform::done)
+    const auto why = platform::read_link(parent.descriptor.number(), parts.name.c_str(), target);
+    if (why == std::errc::invalid_argument || why == std::errc::no_such_file_or_directory ||
+        why == std::errc::filename_too_long)  // no link
       return {std::move(parent.descriptor), std::move(parts.name)};
+    if (why != platform::done) refuse(why, resource, "", "");  // or one resource would have two locks
     path = std::move(target);
     from = std::move(parent.descriptor);
   }
@@ -142,8 +145,9 @@ Verdict LockPath::judge(const ProcessIdentity& identity) const {
     case Liveness::unknown:
       break;
   }
-  // On such a file system an owner from another boot has no descriptor open any more, and the kernel will say so.
-  return one_kernel_ || identity.same_boot() ? Verdict::unprovable : Verdict::other_kernel;
+  // Elsewhere it may have its descriptors open where this kernel cannot see them: on another machine, or through another
+  // mount of the same server.
+  return one_kernel_ ? Verdict::unprovable : Verdict::other_kernel;
 }
 
 bool is_channel(int at, const char* name) {

@@ -16,7 +16,7 @@ enum class Verdict {
   alive,
   dead,
   unprovable,    ///< another PID or time namespace, or no /proc: the kernel's own proof decides
-  other_kernel,  ///< on a shared file system: nothing can be proved from here
+  other_kernel,  ///< or also through another mount, on a shared file system: nothing can be proved from here
 };
 
 /// One per lock path and process, shared by all FileLocks on it.
