@@ -162,6 +162,7 @@ std::vector<SegmentInfo> SharedMemory::list() {
         info.state = SegmentState::incomplete;
         break;
       case Is::other_version:
+      case Is::other_word_size:
         info.state = SegmentState::other_version;
         break;
       case Is::unreadable:

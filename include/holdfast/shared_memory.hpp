@@ -42,7 +42,7 @@ enum class SegmentState {
   in_use,         ///< a live process is attached
   orphaned,       ///< complete, but nobody is attached
   incomplete,     ///< empty: whoever was to make it has not, or died at it
-  other_version,  ///< made by a holdfast whose layout this one does not read
+  other_version,  ///< made by a holdfast whose layout this one does not read, or with words of another size
   foreign,        ///< not made by holdfast, or damaged
   unreadable,     ///< its permissions keep this user from looking
 };
@@ -79,7 +79,8 @@ class SharedMemory {
   /// Makes the segment: zeroed, with its space reserved in full (no SIGBUS later). Replaces what the dead left, unless
   /// that was to stay until removed. Throws std::errc::file_exists (with holder) if it exists, std::errc::invalid_argument
   /// or filename_too_long for a name, size or alignment that cannot be, no_space_on_device with the free space, timed_out
-  /// if somebody was stopped at removing an older one, and errc::foreign, errc::version_mismatch, errc::corrupt.
+  /// if somebody was stopped at removing an older one, and errc::foreign, errc::version_mismatch, errc::corrupt,
+  /// errc::layout_mismatch if what is there was made by a process with words of another size (32 and 64 bits).
   [[nodiscard]] static SharedMemory create(std::string_view name, std::size_t size, const SegmentOptions& options = {});
 
   /// Attaches if it is there, else creates it. Throws errc::layout_mismatch if it is there with another size.
@@ -88,7 +89,8 @@ class SharedMemory {
                                                      Deadline deadline = std::chrono::seconds{5});
 
   /// Waits until somebody has created it. At the deadline throws std::errc::no_such_file_or_directory, or
-  /// errc::incomplete. At once: errc::foreign, errc::version_mismatch, errc::corrupt, std::errc::permission_denied.
+  /// errc::incomplete. At once: errc::foreign, errc::version_mismatch, errc::layout_mismatch (words of another size),
+  /// errc::corrupt, std::errc::permission_denied.
   [[nodiscard]] static SharedMemory attach(std::string_view name, Deadline deadline = std::chrono::seconds{5});
   /// The same for one who only looks. It counts as a user, so the segment is not removed under it.
   [[nodiscard]] static SharedMemory attach_read_only(std::string_view name,
@@ -104,7 +106,7 @@ class SharedMemory {
   /// All segments of holdfast on this machine, by name.
   [[nodiscard]] static std::vector<SegmentInfo> list();
   /// Removes a segment that nobody is attached to. false: there was none. Throws errc::in_use (with holder), errc::foreign,
-  /// errc::version_mismatch.
+  /// errc::version_mismatch, errc::layout_mismatch.
   static bool remove(std::string_view name);
 
   SharedMemory(SharedMemory&&) noexcept;

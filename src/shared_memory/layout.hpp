@@ -31,6 +31,7 @@ struct SegmentHeader {
   std::uint32_t stays;            // 1: until it is removed
   std::uint32_t prefault;         // 1: also for those who attach
   std::array<char, 248> creator;  // encoded identity, padded with zeros
+  std::uint64_t word_size;        // bits of a pointer of its creator: what users put in may have pointer-sized parts
 };
 constexpr std::size_t mutexes_offset = 2048;  // a 64-bit word: the newest mutex in this segment, its offset + 1
 static_assert(sizeof(SegmentHeader) <= mutexes_offset && std::is_trivially_copyable_v<SegmentHeader>);

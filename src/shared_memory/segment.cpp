@@ -46,10 +46,17 @@ void check_options(std::string_view subject, std::size_t size, const SegmentOpti
 
 std::size_t rounded_up(std::size_t size) noexcept { return (size + page - 1) / page * page; }
 
+constexpr std::uint64_t word_size = 8 * sizeof(void*);
+std::string word_sizes(const SegmentHeader& header) {
+  return "it was made by a process of " + std::to_string(header.word_size) + " bits, this one has " +
+         std::to_string(word_size);
+}
+
 Is judge(const SegmentFound& found) noexcept {
   const SegmentHeader& header = found.header;
   if (header.magic != segment_magic) return Is::foreign;
   if (header.version != segment_version || header.header_size != sizeof(SegmentHeader)) return Is::other_version;
+  if (header.word_size != word_size) return Is::other_word_size;
   const bool sound = header.file_size == found.facts.size && header.data_offset == data_offset && header.size != 0 &&
                      header.size <= header.file_size && header.file_size - header.size >= data_offset &&
                      header.file_size % page == 0 && header.alignment >= page &&
@@ -136,6 +143,9 @@ SegmentFound look(const SegmentPlace& place, bool for_writing) {
                   "it was made by another version of holdfast (layout " + std::to_string(found.header.version) +
                       ", this one reads " + std::to_string(segment_version) + ")",
                   "end its users, then remove the file"};
+    case Is::other_word_size:
+      throw Error{errc::layout_mismatch, place.operation(), place.path(), word_sizes(found.header),
+                  "build its users alike, or end them and remove the file"};
     case Is::corrupt:
       throw Error{errc::corrupt, place.operation(), place.path(), "its header contradicts itself or the file's size",
                   "end its users, then remove the file"};
@@ -208,20 +218,17 @@ void wait_for_remover(const SegmentPlace& place, Deadline deadline) {
 
 bool take_away(const SegmentPlace& place, const SegmentFound& found) {
   const int file = found.file.number();
-  if (platform::try_lock_bytes(file, 0, user_bytes, LockKind::exclusive) != done &&
-      !HOLDFAST_MUTANT(segment, users_not_locked_out))
-    return false;
+  if (platform::try_lock_bytes(file, 0, user_bytes, LockKind::exclusive) != done) return false;
   HOLDFAST_STEP(segment, T1);
   platform::SegmentFile now;
-  const bool free =
-      platform::look_at(file, now) == done && now.has_name && now.size == found.facts.size &&
-      (found.is != Is::complete || users_of(found).empty() || HOLDFAST_MUTANT(segment, users_not_counted));
+  const bool free = platform::look_at(file, now) == done && now.has_name && now.size == found.facts.size &&
+                    (found.is != Is::complete || users_of(found).empty());
   HOLDFAST_STEP(segment, T2);
   bool removed = false;
   platform::Node bearer;  // of the name: an operator may have put another file there
   if (HOLDFAST_MUTANT(segment, unlocked_too_early)) platform::unlock_bytes(file, 0, user_bytes);
   if (free && platform::look(place.folder(), place.file(), bearer) == done && bearer.device == now.device &&
-      (bearer.inode == now.inode || HOLDFAST_MUTANT(segment, name_not_compared))) {
+      bearer.inode == now.inode) {
     const auto why = platform::remove_file(place.folder(), place.file());
     if (why != done && why != std::errc::no_such_file_or_directory) {
       platform::unlock_bytes(file, 0, user_bytes);
@@ -270,6 +277,7 @@ Segment::Pointer Segment::make(const SegmentPlace* place, std::string_view name,
   header.alignment = options.alignment;
   header.stays = options.lifetime == Lifetime::until_removed && place != nullptr ? 1 : 0;
   header.prefault = options.prefault ? 1 : 0;
+  header.word_size = word_size;
   const std::string creator = ProcessIdentity::self().encode();
   creator.copy(header.creator.data(), header.creator.size());
 
@@ -312,7 +320,6 @@ void Segment::publish(const Pointer& self) {
 }
 
 Segment::Pointer Segment::open_already(const platform::SegmentFile& facts, bool for_writing) {
-  if (HOLDFAST_MUTANT(segment, mapped_twice)) return nullptr;
   const std::lock_guard guard{table()};
   for (const OpenSegment& open : open_segments())
     if (open.device == facts.device && open.inode == facts.inode && open.writable == for_writing)
@@ -415,6 +422,7 @@ Segment::Pointer Segment::enter_anonymous(int descriptor) {
   examine(found);
   if (found.is == Is::other_version)
     throw Error{errc::version_mismatch, "attach", shown, "it was made by another version of holdfast"};
+  if (found.is == Is::other_word_size) throw Error{errc::layout_mismatch, "attach", shown, word_sizes(found.header)};
   if (found.is != Is::complete) throw Error{errc::foreign, "attach", shown, "it is no segment of holdfast"};
   if (!found.facts.has_name && !platform::has_fixed_size(found.file.number()))
     throw Error{errc::foreign, "attach", shown, "its size is not sealed: it could shrink while it is used"};
@@ -470,8 +478,8 @@ Segment::Enlisted Segment::enlist(int file) {
       const auto identity = (before & 1U) != 0 ? identity_of(bearer) : std::nullopt;
       return identity && identity->liveness() == Liveness::alive;
     };
-    const bool taken = (is_named(bearer) && !HOLDFAST_MUTANT(segment, named_record_reused)) ||
-                       (alive() && !HOLDFAST_MUTANT(segment, record_of_the_living_reused));
+    // In this order: who lives now may sign, and die, before the other question is asked.
+    const bool taken = alive() || (is_named(bearer) && !HOLDFAST_MUTANT(segment, named_record_reused));
     HOLDFAST_STEP(segment, A4);
     if (taken) {
       platform::unlock_bytes(file, index, 1);

@@ -238,6 +238,17 @@ TEST_F(SegmentInput, ALinkToASegmentIsNotFollowed) {
 
 // ---- holdfast's own, but not usable --------------------------------------------------------------------------------------
 
+TEST_F(SegmentInput, WordsOfAnotherSizeAreToldAtOnceAndLeftAlone) {
+  write_file(path(), header_text([](SegmentHeader& header) { header.word_size = sizeof(void*) == 8 ? 32 : 64; }));
+  const auto before = description_of(path());
+  for (const auto& way : all_ways()) {
+    SCOPED_TRACE(way.name);
+    expect_error([&] { way.call(name_); }, errc::layout_mismatch, path().string(), {"32", "64", "bits"});
+  }
+  EXPECT_EQ(description_of(path()), before);
+  fs::remove(path());
+}
+
 TEST_F(SegmentInput, AnotherVersionIsToldAtOnceAndLeftAlone) {
   for (const std::uint32_t version : {0U, holdfast::detail::segment_version + 1, 0xffffffffU}) {
     SCOPED_TRACE(version);
