@@ -129,6 +129,18 @@ constexpr std::uint64_t next(std::uint64_t word) noexcept { return word >> 8U; }
 constexpr std::size_t winner(std::uint64_t word) noexcept { return word & (entry_limit - 1); }
 }  // namespace group_word
 
+/// `end` of a group = undelivered:48 ended:1 life:15, so that who notes late that a life has ended ends no later one.
+namespace group_end {
+constexpr std::uint64_t life_mask = (std::uint64_t{1} << 15U) - 1;
+constexpr std::uint64_t ended = life_mask + 1;
+constexpr bool is_ended(std::uint64_t word) noexcept { return (word & ended) != 0; }
+constexpr std::uint64_t undelivered(std::uint64_t word) noexcept { return word >> 16U; }
+constexpr std::uint64_t with_end(std::uint64_t word, std::uint64_t undelivered) noexcept {
+  return (undelivered << 16U) | ended | (word & life_mask);
+}
+constexpr std::uint64_t next_life(std::uint64_t word) noexcept { return (word + 1) & life_mask; }
+}  // namespace group_end
+
 // ---- what stands in the segment --------------------------------------------------------------------------------------
 
 /// In front of each payload. Atomic, because tools look at it at any time.
@@ -175,7 +187,7 @@ static_assert(sizeof(Entry) == 512);
 struct alignas(128) Group {
   std::atomic<std::uint64_t> word, orphans, adopter;
   alignas(64) std::atomic<std::uint64_t> start;
-  std::atomic<std::uint64_t> start_voids, end, undelivered;
+  std::atomic<std::uint64_t> start_voids, end;  // end: see group_end
   alignas(64) Label name;
   std::array<std::array<MemberCounts, 2>, entry_limit> counts;
 };
@@ -363,11 +375,11 @@ class SlotReader {
   [[nodiscard]] bool try_acquire() noexcept {
     if (thread_ != &this_threads_address || held_ != 0) return false;
     if (position_ >= readable_until_) {
-      if (!cursor_holds_) return false;
+      if (position_ >= held_until_) return false;
       const auto head = head_->load(std::memory_order_acquire);  // E-commit
       // I4: that head counted when it was read. acquire: what follows is not read before.
       if (head <= position_ || shared_->role.load(std::memory_order_acquire) != role_) return false;
-      readable_until_ = head;
+      readable_until_ = head < held_until_ ? head : held_until_;
     }
     SlotHeader& header = ring_.header(position_);
     // relaxed: written before the head that was acquired.
@@ -422,6 +434,7 @@ class SlotReader {
 
   std::uint64_t position_ = 0;        // the next to read, or the first that is held
   std::uint64_t readable_until_ = 0;  // below it: committed, and protected by cursor or hold
+  std::uint64_t held_until_ = 0;      // below it: protected, once it is committed. 0: each slot is to be looked at
   const void* thread_ = nullptr;      // the thread it serves; null: none yet
   std::uint64_t held_ = 0;
   Ring ring_;
@@ -434,7 +447,6 @@ class SlotReader {
   std::uint64_t state_ = 0;  // of the own entry, while nobody has broken it
   std::uint64_t epoch_ = 0;  // the role's
   bool fences_ = true;
-  bool cursor_holds_ = false;     // sequential, wait or refuse: what the cursor has not passed is protected
   bool cursor_releases_ = false;  // sequential: to move the cursor on is to release
   bool redelivered_ = false;
   bool abandoned_ = false;

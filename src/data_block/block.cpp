@@ -77,7 +77,6 @@ void fill(std::span<std::byte> data, const BlockHeader& header) {
     entry.end.store(no_sequence, std::memory_order_relaxed);
     entry.start.store(no_sequence, std::memory_order_relaxed);
   }
-  for (Group& group : shared.groups) group.end.store(no_sequence, std::memory_order_relaxed);
 }
 
 [[noreturn, gnu::cold]] void fail_layout(const Block& block, const std::string& what) {
@@ -308,7 +307,8 @@ TotalsRecord& Block::record_at(Entry& entry, std::uint64_t head) noexcept {
 }
 
 Block::Totals Block::totals() const noexcept {
-  for (int patience = 1'000'000;; --patience) {
+  std::uint64_t seen = no_sequence;
+  for (int still = 0, patience = 1'000'000;; --patience) {
     const Role now = role();
     const TotalsRecord& record = record_at(*now.entry, now.head);
     // A record is whole if the head had reached its position before it was read, and its position is the same after it
@@ -317,7 +317,10 @@ Block::Totals Block::totals() const noexcept {
     const Totals totals{position, record.bytes.load(std::memory_order_acquire),
                         record.voids.load(std::memory_order_acquire)};
     if (position <= now.head && record.position.load(std::memory_order_relaxed) == position) return totals;
-    if (patience == 0) return {now.head, 0, 0};  // somebody has written into the records what he should not
+    // One record for each head: where the head stands still, somebody has written into the records what he should not.
+    still = now.head == seen ? still + 1 : 0;
+    seen = now.head;
+    if (still == 100 || patience == 0) return {now.head, 0, 0};
   }
 }
 
@@ -431,24 +434,25 @@ void Block::note_end(Entry& ended) const noexcept {
   ended.end.store(now.head, std::memory_order_release);
 }
 
-/// If that was its last member.
-void Block::note_end_of_group(const Entry& member) const noexcept {
-  const std::uint64_t index = member.group.load(std::memory_order_relaxed);
-  if (index >= group_limit || group_lives(index)) return;
-  Group& ended = group(index);
-  ended.undelivered.store(picture_of(*this, index).ahead(), std::memory_order_relaxed);
-  ended.end.store(totals().head, std::memory_order_release);
+/// If it has no member any more.
+void Block::note_end_of_group(std::uint64_t index) const noexcept {
+  if (index >= group_limit) return;
+  Group& ending = group(index);
+  std::uint64_t end = ending.end.load(std::memory_order_acquire);  // names the life, before it is judged
+  if (group_end::is_ended(end) || group_lives(index)) return;
+  const std::uint64_t undelivered = picture_of(*this, index).ahead();
+  ending.end.compare_exchange_strong(end, group_end::with_end(end, undelivered), std::memory_order_acq_rel);
 }
 
 void Block::leave(std::size_t index, std::uint64_t state) noexcept {
   Entry& mine = entry(index);
+  const std::uint64_t group_index = mine.group.load(std::memory_order_relaxed);
   if (entry_state::kind(state) != EntryKind::producer) note_end(mine);
   // A member that had adopted more than it was asked for leaves the rest to others.
   const bool has_slots = entry_state::kind(state) == EntryKind::member &&
                          member_word::state(mine.member.load(std::memory_order_relaxed)) != MemberState::idle;
   if (has_slots)
-    group(mine.group.load(std::memory_order_relaxed) % group_limit)
-        .orphans.fetch_or(std::uint64_t{1} << index, std::memory_order_release);
+    group(group_index % group_limit).orphans.fetch_or(std::uint64_t{1} << index, std::memory_order_release);
   std::uint64_t expected = state;
   if (!mine.state.compare_exchange_strong(expected,
                                           entry_state::with(state, has_slots ? EntryState::dead : EntryState::left),
@@ -460,7 +464,7 @@ void Block::leave(std::size_t index, std::uint64_t state) noexcept {
                                          std::memory_order_acq_rel);
   }
   HOLDFAST_STEP(slot, leave);
-  if (entry_state::kind(state) == EntryKind::member) note_end_of_group(mine);
+  if (entry_state::kind(state) == EntryKind::member) note_end_of_group(group_index);
   full_barrier(*shared_);  // B-park-writer
   if (shared_->writer_target.load(std::memory_order_relaxed) != no_sequence) wake_writer();
   wake_readers();  // a member's slots may be for others
@@ -470,6 +474,8 @@ bool Block::drop_if_dead(std::size_t index, std::uint64_t state) {
   if (entry_state::state(state) != EntryState::active) return false;
   if (!is_gone(state) && !HOLDFAST_MUTANT(slot, dropped_without_proof)) return false;
   Entry& found = entry(index);
+  const std::uint64_t group_index =
+      found.group.load(std::memory_order_relaxed);  // of this tenant: read while it has it
   std::uint64_t expected = state;
   if (!found.state.compare_exchange_strong(expected, entry_state::with(state, EntryState::dead),
                                            std::memory_order_acq_rel))
@@ -477,10 +483,9 @@ bool Block::drop_if_dead(std::size_t index, std::uint64_t state) {
   if (entry_state::kind(state) != EntryKind::producer) note_end(found);
   entry(role::index(shared_->role.load(std::memory_order_relaxed))).reclaims.fetch_add(1, std::memory_order_relaxed);
   if (entry_state::kind(state) == EntryKind::member) {
-    const std::uint64_t group_index = found.group.load(std::memory_order_relaxed);
     if (group_index < group_limit)
       group(group_index).orphans.fetch_or(std::uint64_t{1} << index, std::memory_order_release);
-    note_end_of_group(found);
+    note_end_of_group(group_index);
   }
   wake_readers();
   if (shared_->writer_target.load(std::memory_order_relaxed) != no_sequence) wake_writer();

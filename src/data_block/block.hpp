@@ -98,7 +98,7 @@ class Block {
 
  private:
   void note_end(Entry& ended) const noexcept;
-  void note_end_of_group(const Entry& member) const noexcept;
+  void note_end_of_group(std::uint64_t index) const noexcept;
   Segment::Pointer segment_;
   std::string name_;
   BlockHeader header_{};

@@ -38,7 +38,7 @@ Consumer::Consumer(Block::Pointer block, const ConsumerOptions& options, Deadlin
           : options.mode == ReadMode::latest_only ? EntryKind::latest
           : overwrites                            ? EntryKind::overwritten
                                                   : EntryKind::sequential;
-  cursor_holds_ = kind_ == EntryKind::sequential && !block_->verifies_reads();  // or every slot comes the slow way
+  if (kind_ == EntryKind::sequential && !block_->verifies_reads()) held_until_ = no_sequence;  // by the cursor
   cursor_releases_ = kind_ == EntryKind::sequential || kind_ == EntryKind::overwritten;
   claimed_ = block_->claim_entry(kind_, "consume from");
   entry_ = &block_->entry(claimed_.index);
@@ -159,7 +159,7 @@ void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
                           std::chrono::milliseconds{1});
       continue;
     }
-    if (at < oldest_by(claim) && !HOLDFAST_MUTANT(slot, joined_without_a_look)) {
+    if (at < oldest_by(claim)) {
       at = oldest_by(claim);
       continue;
     }
@@ -250,7 +250,7 @@ bool Consumer::deliver(std::uint64_t from, std::uint64_t end, std::size_t at_mos
     unmarked_ = position_;
     entry_->cursor.store(position_, std::memory_order_release);
     if (kind_ != EntryKind::sequential) entry_->hold.store(no_sequence, std::memory_order_release);
-    range_end_ = readable_until_ = 0;
+    range_end_ = 0;
     fail_checksum(s);
   }
   if (s != position_) pass_over(s, voids, s + 1);
@@ -291,6 +291,7 @@ bool Consumer::look_overwritten(std::size_t at_most) {
         continue;
       }
       range_end_ = at + block_->batch();
+      held_until_ = block_->verifies_reads() ? 0 : range_end_;
       HOLDFAST_STEP(slot, H2);
     }
     const std::uint64_t end = std::min(role_seen_.head, range_end_);
@@ -300,7 +301,7 @@ bool Consumer::look_overwritten(std::size_t at_most) {
     }
     at = end;
   }
-  range_end_ = readable_until_ = 0;
+  range_end_ = held_until_ = readable_until_ = 0;
   let_go_of_hold();
   return false;
 }
@@ -345,6 +346,16 @@ bool Consumer::look(std::size_t at_most) {
   }
 }
 
+/// Cheaper than a look.
+bool Consumer::may_have_some() const noexcept {
+  if (head_ == nullptr || shared_->role.load(std::memory_order_relaxed) != role_) return true;
+  const std::uint64_t head = head_->load(std::memory_order_acquire);
+  if (kind_ != EntryKind::member) return head > position_;
+  const Group& group = block_->group(group_);
+  return rest_count_ != 0 || head > group_word::next(group.word.load(std::memory_order_acquire)) ||
+         group.orphans.load(std::memory_order_relaxed) != 0;
+}
+
 AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
   if (thread_ != &this_threads_address) {
     if (thread_ != nullptr) fail_thread();
@@ -362,12 +373,14 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
                 "none were asked for"};
   if (entry_->state.load(std::memory_order_acquire) != state_) fail_reclaimed();
   redelivered_ = false;
-  // The next message may be on its way: the hot path itself, tightly, for about as long as a round trip takes.
+  // The next message may be on its way: looked for tightly, by the hot path itself if that may take it, for about as long as
+  // a round trip takes.
   static const bool alone = platform::has_one_processor();
-  if (cursor_holds_ && at_most == 1 && !alone && !patience.deadline.passed()) {
+  if (!alone && !may_have_some() && !patience.deadline.passed()) {
     constexpr int tries = 64;
-    for (int i = 0; i < tries; ++i) {
-      if (try_acquire()) return AcquireStatus::ok;
+    const bool by_hot_path = at_most == 1 && position_ < held_until_;
+    for (int i = 0; i < tries && (by_hot_path || !may_have_some()); ++i) {
+      if (by_hot_path && try_acquire()) return AcquireStatus::ok;
       pause_briefly();
     }
   }
@@ -389,10 +402,7 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
   };
   if (const auto status = ended()) return *status;
   for (Backoff backoff; backoff.again();) {
-    // Cheaper than a look; groups have more to look at.
-    if (kind_ != EntryKind::member && head_->load(std::memory_order_acquire) <= position_ &&
-        shared_->role.load(std::memory_order_relaxed) == role_)
-      continue;
+    if (!may_have_some()) continue;
     if (taken()) return AcquireStatus::ok;
   }
   for (;;) {

@@ -60,6 +60,7 @@ class Consumer final : public SlotReader, ForkAware {
   [[nodiscard]] bool look_latest();
   [[nodiscard]] bool look_as_member(std::size_t at_most);
   [[nodiscard]] bool look(std::size_t at_most);
+  [[nodiscard]] bool may_have_some() const noexcept;
   void see_role() noexcept;
   void let_go_of_hold() noexcept;
   /// Delivers the first data from `from` on, up to `end`, and as many after it as wanted. False: there are only voids.

@@ -104,6 +104,7 @@ void Consumer::join_group_locked(const ConsumerOptions& options, Deadline deadli
   // A new life. Nobody looks at a group without active members.
   group_ = *ended;
   Group& group = block_->group(group_);
+  group.end.store(group_end::next_life(group.end.load(std::memory_order_relaxed)), std::memory_order_release);  // first
   for_each_member([&](std::size_t, Entry& entry, std::uint64_t state) {
     entry.member.store(member_word::idle(member_word::parity(entry.member.load(std::memory_order_relaxed))),
                        std::memory_order_release);
@@ -114,7 +115,7 @@ void Consumer::join_group_locked(const ConsumerOptions& options, Deadline deadli
       for (auto* word : {&record.skipped, &record.voids, &record.redelivered})
         word->store(0, std::memory_order_relaxed);
   for (auto* word : {&group.orphans, &group.adopter}) word->store(0, std::memory_order_relaxed);
-  for (auto* word : {&group.end, &group.start}) word->store(no_sequence, std::memory_order_relaxed);
+  group.start.store(no_sequence, std::memory_order_relaxed);
   write_text(group.name, options.group);
   entry_->group.store(group_, std::memory_order_relaxed);
   join(options, deadline);
@@ -161,8 +162,12 @@ bool Consumer::look_as_member(std::size_t at_most) {
   const bool overwrites = block_->on_full() == OnFull::overwrite_oldest;
   // However many there are, and whatever somebody has written into the words: the caller looks at its deadline in between.
   for (int rounds = 4096; rounds != 0; --rounds) {
-    if (rest_count_ != 0 && hold_as_member(rest_first_, rest_count_, 0, true, limit)) return true;
+    if (rest_count_ != 0) {
+      if (hold_as_member(rest_first_, rest_count_, 0, true, limit)) return true;
+      continue;  // only voids: the own word names the rest still
+    }
     if (group.orphans.load(std::memory_order_acquire) != 0 && adopt_orphan(limit)) return true;
+    if (rest_count_ != 0) continue;
     std::uint64_t word = group.word.load(std::memory_order_acquire);
     confirm(word);  // G1
     HOLDFAST_STEP(slot, G1);

@@ -7,11 +7,15 @@
 
 namespace holdfast::detail {
 Books books_of(const Block& block, const Entry& entry) noexcept {
-  for (int patience = 1'000'000; patience != 0; --patience) {
+  std::uint64_t seen = no_sequence;
+  for (int still = 0, patience = 1'000'000; patience != 0; --patience) {
     const std::uint64_t start = entry.start.load(std::memory_order_acquire);
     if (start == no_sequence) return {};
     const std::uint64_t start_voids = entry.start_voids.load(std::memory_order_relaxed);
     const std::uint64_t cursor = entry.cursor.load(std::memory_order_acquire);
+    still = cursor == seen ? still + 1 : 0;
+    seen = cursor;
+    if (still == 1000) break;  // one record for each cursor: where it stands still, the next look would have shown it
     const BooksRecord* valid = nullptr;
     for (const BooksRecord& record : entry.books) {
       const auto position = record.position.load(std::memory_order_acquire);
@@ -83,12 +87,12 @@ GroupPicture picture_of(const Block& block, std::size_t index) noexcept {
 Books books_of(const Block& block, const GroupPicture& picture, std::size_t index) noexcept {
   if (picture.start == no_sequence) return {};
   const Group& group = block.group(index);
-  const bool ended = group.end.load(std::memory_order_acquire) != no_sequence;
+  const std::uint64_t end = group.end.load(std::memory_order_acquire);
   Books books;
   books.skipped = picture.skipped;
   books.voids = picture.voids;
   books.delivered = picture.next - picture.start - picture.held - picture.skipped - picture.voids;
-  books.in_flight = ended ? group.undelivered.load(std::memory_order_relaxed) : picture.ahead();
+  books.in_flight = group_end::is_ended(end) ? group_end::undelivered(end) : picture.ahead();
   books.committed = books.delivered + books.skipped + books.in_flight;
   return books;
 }

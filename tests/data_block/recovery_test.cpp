@@ -349,6 +349,32 @@ TEST_F(GroupHandBack, HappensAgainIfTheAdopterDiesAsWell) {
   EXPECT_EQ(last.books(), (Books{.committed = 3, .delivered = 3}));
 }
 
+// Adopted slots are given out one by one; one of them is none, because somebody held it when its turn came.
+TEST_F(GroupHandBack, GoesOnBehindAVoid) {
+  auto producer = create({.slot_count = 64});
+  auto last = join("team", StartAt::next());
+  auto display = attach_latest();
+  send(producer, 6U);
+  const auto held = receive(display);
+  ASSERT_EQ(held.id(), 5U);
+  for (SlotId id = 0; id < 6; ++id) receive_id(last);
+  while (send(producer) < 67) receive_id(last);
+  receive_id(last);
+  auto victim = spawn({"attach sequential next team", "ready", "wait", "batch 3", "wait"});
+  ASSERT_EQ(send(producer, 3U), 71U) << "69 is void";
+  victim.release();
+  expect_says(victim, "got 68 70\n");
+  victim.kill();
+  EXPECT_EQ(receive_id(last), 71U);
+  std::vector<SlotId> again;
+  EXPECT_TRUE(wait_until([&] {
+    if (const auto slot = last.acquire_consume_slot(0ms)) again.push_back(slot.id());
+    return again.size() == 2;
+  })) << to_string(last.books());
+  EXPECT_EQ(again, (std::vector<SlotId>{68, 70}));
+  EXPECT_EQ(last.books(), (Books{.committed = 71, .delivered = 71, .voids = 1}));
+}
+
 TEST_F(GroupHandBack, EndsWithTheLastMemberAndTheRestIsUndelivered) {
   auto producer = create({.slot_count = 16});
   auto member = spawn({"attach sequential next team", "ready", "wait", "read 3", "batch 2", "wait"});
