@@ -129,16 +129,6 @@ void expect_ok(WorkerProcess& worker) {
   if (!worker.wait_for_exit(60s).ok()) throw std::runtime_error{worker.report()};
 }
 
-/// Looks again and again, and leaves the processor to those it waits for in between. False: not by the deadline.
-template <class Condition>
-bool wait_until(Condition condition, const WorkerProcess& worker, Deadline deadline) {
-  for (; !condition(); std::this_thread::sleep_for(100us)) {
-    if (!worker.is_running()) throw std::runtime_error{worker.report()};
-    if (deadline.passed()) return false;
-  }
-  return true;
-}
-
 void Experiments::pairs(std::size_t round) {
   const auto place = next_place();
   auto worker = holdfast::harness::SpawnWorker(MUTEX_BENCHMARK_WORKER, "pairs",
@@ -201,7 +191,7 @@ class Contest {
     for (std::size_t who = 0; who < workers_.size(); ++who) before.push_back(done_by(who));
     Turns::reach(page_->phase, ++phase_);
     for (std::size_t who = 0; who < workers_.size(); ++who)
-      if (!wait_until([&] { return done_by(who) > before[who]; }, workers_[who], 60s))
+      if (!reached([&] { return done_by(who) > before[who]; }, workers_[who], 60s))
         throw std::runtime_error{fmt::format("{}: one of {} processes never gets in", mutex_, workers_.size())};
     const auto sections_before = done();
     const auto begin = std::chrono::steady_clock::now();
@@ -210,7 +200,7 @@ class Contest {
     const nanoseconds time = std::chrono::steady_clock::now() - begin;
     Turns::reach(page_->phase, ++phase_);
     const auto all_paused = [&] { return page_->paused.number.load() == workers_.size() * (phase_ / 2); };
-    if (!wait_until(all_paused, workers_.front(), 60s))
+    if (!reached(all_paused, workers_.front(), 60s))
       throw std::runtime_error{fmt::format("{}: one of {} processes never comes out", mutex_, workers_.size())};
     return static_cast<double>(sections) / static_cast<double>(time.count()) * s;
   }
@@ -275,16 +265,16 @@ std::optional<nanoseconds> Experiments::kill_one(const std::string& mutex, Deadl
            std::find(events.begin(), events.end(), last.front().event) != events.end();
   };
   victim.release();
-  if (!wait_until([&] { return last_is(owner, {Event::entered}); }, victim, 60s))
+  if (!reached([&] { return last_is(owner, {Event::entered}); }, victim, 60s))
     throw std::runtime_error{mutex + ": a free mutex is not had"};
   waiting.release();
   const auto is_waiting = [&] { return last_is(waiter, {Event::arrived}) && is_asleep(waiting.pid()); };
-  if (!wait_until(is_waiting, waiting, 60s)) throw std::runtime_error{mutex + ": the waiter does not wait"};
+  if (!reached(is_waiting, waiting, 60s)) throw std::runtime_error{mutex + ": the waiter does not wait"};
   std::this_thread::sleep_for(options_.asleep);  // how long it has slept is part of the experiment
   if (!is_waiting()) throw std::runtime_error{mutex + ": the waiter does not sleep"};
   journal.append(owner, Event::doomed);
   victim.kill();
-  const bool recovered = wait_until(
+  const bool recovered = reached(
       [&] {
         return last_is(waiter, {Event::entered, Event::recovered});
       },

@@ -121,25 +121,12 @@ std::array<int, 2> processors() {
   return {found.front(), found.back()};
 }
 
-/// A worker that did not do what it should: told in the report, and the rest goes on.
-class WorkerFailed : public std::runtime_error {
- public:
-  explicit WorkerFailed(const WorkerProcess& worker) : std::runtime_error{worker.report()} {}
-};
-
 void expect_ready(WorkerProcess& worker) {
   if (worker.wait_for_ready(60s) != Ready::yes) throw WorkerFailed{worker};
 }
 
 void expect_ok(WorkerProcess& worker) {
   if (!worker.wait_for_exit(60s).ok()) throw WorkerFailed{worker};
-}
-
-/// Looks again and again, and leaves the processor to those it waits for in between.
-template <class Condition>
-void wait_until(Condition condition, const WorkerProcess& worker) {
-  for (const Deadline deadline{60s}; !condition(); std::this_thread::sleep_for(100us))
-    if (!worker.is_running() || deadline.passed()) throw WorkerFailed{worker};
 }
 
 /// What workers that were killed have left in shared memory.

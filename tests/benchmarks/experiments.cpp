@@ -35,13 +35,6 @@ std::vector<double> numbers_in(const std::string& text) {
   return numbers;
 }
 
-/// Looks again and again, and leaves the processor to those it waits for in between.
-template <class Condition>
-void wait_until(Condition condition, const WorkerProcess& worker) {
-  for (const Deadline deadline{60s}; !condition(); std::this_thread::sleep_for(100us))
-    if (deadline.passed() || !worker.is_running()) throw std::runtime_error{worker.report()};
-}
-
 WorkerProcess started(std::string_view scenario, const std::vector<Argument>& arguments) {
   auto worker = SpawnWorkerWithReadySignal(BENCHMARK_WORKER, scenario, arguments);
   if (worker.wait_for_ready(60s) != Ready::yes) throw std::runtime_error{worker.report()};

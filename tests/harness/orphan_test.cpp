@@ -38,14 +38,14 @@ class HarnessOrphan : public testing::TestWithParam<const char*> {};
 
 TEST_P(HarnessOrphan, EndsWhenItsParentIsKilled) {
   auto family = start_family(GetParam(), "hang");
-  if (!family) GTEST_SKIP() << "not permitted here: " << GetParam();
+  if (!family) GTEST_SKIP() << "NOT TESTED: this machine does not permit " << GetParam();
   family->parent.kill();
   EXPECT_TRUE(family->child.ends_within(30s));
 }
 
 TEST_P(HarnessOrphan, EndsWhenItsParentLeavesWithoutDestructors) {
   auto family = start_family(GetParam(), "exit");
-  if (!family) GTEST_SKIP() << "not permitted here: " << GetParam();
+  if (!family) GTEST_SKIP() << "NOT TESTED: this machine does not permit " << GetParam();
   family->parent.release();
   EXPECT_EQ(family->parent.wait_for_exit(30s), (Exit{Exit::By::code, 0, false}));
   EXPECT_TRUE(family->child.ends_within(30s));
@@ -53,7 +53,7 @@ TEST_P(HarnessOrphan, EndsWhenItsParentLeavesWithoutDestructors) {
 
 TEST_P(HarnessOrphan, EndsWithItsWorkerProcess) {
   auto family = start_family(GetParam(), "return");
-  if (!family) GTEST_SKIP() << "not permitted here: " << GetParam();
+  if (!family) GTEST_SKIP() << "NOT TESTED: this machine does not permit " << GetParam();
   family->parent.release();
   ExpectWorkerOk(family->parent);
   EXPECT_TRUE(family->child.ends_within(30s));
