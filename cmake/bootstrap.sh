@@ -90,6 +90,7 @@ if [ $ci = yes ]; then
   if [ $manager = apt-get ] || ! has clang++; then
     need_command clang++-19 clang-19           clang               clang          clang               -
   fi
+  need_library clang-rt     libclang-rt-19-dev compiler-rt         compiler-rt    compiler-rt         -
   need_command clang-format-14 clang-format-14 clang-tools-extra   clang          clang-extra-tools   clang-format
   need_library benchmark    libbenchmark-dev   google-benchmark-devel benchmark   benchmark-dev       google-benchmark
   need_library boost        libboost-dev       boost-devel         boost          boost-dev           boost
