@@ -1,5 +1,6 @@
 // Proves what DataBlockMutex has in common with every lock, by threads, and what only DataBlockMutex has.
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -404,6 +405,21 @@ TEST_F(DataBlockMutexPlace, IsNotWhereSomethingElseIs) {
   auto mutex = DataBlockMutex::in(memory_, 512);
   EXPECT_TRUE(mutex.try_lock());
   mutex.unlock();
+}
+
+TEST_F(DataBlockMutexPlace, IsNotMadeWhileAnotherProcessMakesIt) {
+  const int maker = ::open(("/dev/shm/holdfast." + segment_.name()).c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(maker, 0);
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  lock.l_start = static_cast<off_t>(holdfast::detail::first_mutex_byte + 512);
+  lock.l_len = 1;
+  ASSERT_EQ(::fcntl(maker, F_OFD_SETLK, &lock), 0);
+  EXPECT_EQ(code_of([&] { static_cast<void>(DataBlockMutex::in(memory_, 512, std::chrono::milliseconds{20})); }),
+            std::errc::timed_out);
+  EXPECT_EQ(memory_.bytes()[512 + offsetof(holdfast::detail::SharedMutex, version)], std::byte{0}) << "left alone";
+  ::close(maker);  // it has died
+  EXPECT_TRUE(DataBlockMutex::in(memory_, 512).try_lock_for(std::chrono::milliseconds{0}));
 }
 
 TEST_F(DataBlockMutexPlace, IsNotOneOfAnotherVersion) {

@@ -1,4 +1,8 @@
 // Proves what FileLock has in common with every lock, by threads, and what only FileLock has.
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <filesystem>
 #include <string>
 #include <holdfast/file_lock.hpp>
@@ -72,6 +76,25 @@ TEST(FileLockObject, IsUsedAThousandTimesAndLeavesNothing) {
     }
   }
   EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
+}
+
+// R3: what tells where a channel does not, and nothing is known of the owner.
+TEST(FileLockObject, HasTheKernelsLockOfItsMarkWhileItIsOwned) {
+  const TempDir dir;
+  FileLock lock{dir / "resource"};
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_TRUE(lock.try_lock());
+    int marks = 0;
+    for (const auto& entry : std::filesystem::directory_iterator{dir / "resource.lock"}) {
+      const int mark = ::open(entry.path().c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+      ASSERT_GE(mark, 0) << entry.path();
+      EXPECT_EQ(::flock(mark, LOCK_EX | LOCK_NB), -1) << entry.path();
+      ::close(mark);
+      ++marks;
+    }
+    EXPECT_EQ(marks, 1);
+    lock.unlock();
+  }
 }
 
 TEST(FileLockHolder, IsNobodyWhileItIsFree) {

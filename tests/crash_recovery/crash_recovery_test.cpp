@@ -70,6 +70,7 @@ class FileLockCrashRecovery : public testing::TestWithParam<bool> {
         << waiter.report();
   }
   static void finish(WorkerProcess& worker) {
+    if (HasFailure()) return worker.kill();  // it may wait for ever
     worker.release();
     ExpectWorkerOk(worker);
   }

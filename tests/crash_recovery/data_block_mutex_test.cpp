@@ -216,6 +216,8 @@ TEST_F(DataBlockMutexNews, KeepsItsNamesHoweverManyCome) {
       expect_news(visitor, second.pid(), first.pid());
     }
   }
+  auto regular = spawn("attach_often", {256});  // the turn of each record has come
+  ExpectWorkerOk(regular);
   mutex.lock();
   expect_news(mutex, second.pid(), first.pid());
   mutex.declare_repaired();

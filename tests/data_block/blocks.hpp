@@ -43,7 +43,7 @@ using holdfast::test::writer_of;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t default_size = 200;  // bytes of a slot
-constexpr auto patience = 20s;             // for what comes at once, on the busiest machine
+inline const auto patience = holdfast::test::longest_wait(20s);
 
 // ---- messages, in this process -----------------------------------------------------------------------------------------
 

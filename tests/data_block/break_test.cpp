@@ -84,6 +84,23 @@ TEST_F(BrokenProducer, StoppedBetweenPayloadAndCommitDeliversNothing) {
       << victim_->report();
 }
 
+// It does not know yet that it has lost the role, and labels its slot; later ones begin above that.
+TEST_F(BrokenProducer, WhoGoesOnLabelsNothingThatALaterProducerTakesForItsPredecessors) {
+  stop_a_producer({"acquire", "fill"}, {"commit", "wait"});
+  EXPECT_EQ(receive_all(*reader_), range(0, 5));
+  DataBlock::break_producer(name_);
+  std::optional producer{DataBlockProducer::attach(name_, 1s)};
+  send(*producer, 3U);
+  resume();
+  expect_says(*victim_, error_line(errc::reclaimed));
+  ASSERT_TRUE(holdfast::detail::slot_label::names(BlockWords{*keeper_}.slot(5).label, 5));
+  producer.reset();
+  producer.emplace(DataBlockProducer::attach(name_, 1s));
+  send(*producer, 1U);
+  expect_only_mine(6, 4);
+  expect_all_closed(statistics());
+}
+
 // Its slots belong to somebody who may write into them at any time, until he is dead.
 TEST_F(BrokenProducer, KeepsTheSlotsThatItHasClaimedUntilItIsDead) {
   stop_a_producer({"acquire"}, {"fill", "half", "wait"});

@@ -231,6 +231,7 @@ TEST_F(KnownWeaknesses, RobustnessIsInTheProgramNotOnlyInItsSource) {
   expect_asleep(waiter);
   owner.kill();
   expect_says(waiter, "zone locked after a death");
+  if (HasFailure()) return waiter.kill();  // it would wait for ever
   ExpectWorkerOk(waiter);
 }
 

@@ -127,6 +127,13 @@ int wait_for_a_while(WorkerContext& context) {
   return 0;
 }
 
+/// So many times, each time with another record.
+int attach_often(WorkerContext& context) {
+  signal_test_ready();
+  for (auto left = context.number(1); left > 0; --left) static_cast<void>(mutex_of(context));
+  return 0;
+}
+
 /// Ends in the way that the second argument names, with the mutex.
 int end_while_holding(WorkerContext& context) {
   auto mutex = mutex_of(context);
@@ -498,6 +505,7 @@ constexpr Scenario scenarios[] = {
     {"wait_then_hold", wait_then_hold},
     {"repair_then_hold", repair_then_hold},
     {"wait_for_a_while", wait_for_a_while},
+    {"attach_often", attach_often},
     {"end_while_holding", end_while_holding},
     {"increment", increment},
     {"make_with_others", make_with_others},
