@@ -228,7 +228,7 @@ class DataBlockMutex::Impl final : detail::ForkAware {
     return segment_->reference();
   }
   [[gnu::cold, gnu::noinline]] void check_thread() const {
-    if (!platform::deaths_of_this_thread_are_seen() && !HOLDFAST_MUTANT(mutex, list_not_looked_at))
+    if (!platform::deaths_of_this_thread_are_seen())
       throw Error{errc::deaths_unseen, "lock the mutex in", segment_->path(),
                   "another library has replaced this thread's list of robust mutexes (set_robust_list)",
                   "lock it from a thread that does not use that library's mutexes"};
