@@ -5,13 +5,16 @@
 //   create SIZE COUNT POLICY [WORD...]  POLICY: wait, overwrite, refuse; WORDs: stays, checks (checksums), times, zone
 //   produce [MS]                        becomes its producer
 //   acquire [MS], half, fill, commit, drop   a slot; half of it full of nonsense; all of it of its message
-//   write N, write_in_time N, write_on  N messages, with a pause now and then, or until released
+//   write N, write_in_time N            N messages, with a pause now and then
+//   write_on [RATE]                     until released, at most so many in a millisecond
 //   attach MODE START [GROUP]           MODE: sequential, latest; START: next, oldest, an id
 //   take [MS], batch N [MS], check, release  a slot, or several; what is in it is checked when it is taken, and again
 //   read N, read_on [print]             takes and releases N of them, or until released
 //   leave                               destroys what it attached as
 //   break_producer, break_consumer PLACE, force_reclaim
 //   ready, wait                         signals to the parent, and from it
+//   journal FILE WHO                    from here on what it sends, takes and reads stands in that journal (group: 1)
+//   die_at_step N                       kills itself at the N-th named step from here on, having written so into the journal
 //   strict                              from here on an Error, and anything WRONG, ends it with code 1
 //   region, region_end                  its CrashRegion
 //   begin, end, begin_calls, end_calls  marks for a tracer of instructions, and of system calls
@@ -38,6 +41,8 @@
 #include <thread>
 #include <vector>
 #include <holdfast/data_block.hpp>
+#include <holdfast/steps.hpp>
+#include <holdfast/testing/journal.hpp>
 #include <holdfast/testing/worker.hpp>
 
 #include "../data_block/message.hpp"
@@ -61,6 +66,8 @@ using holdfast::SlotView;
 using holdfast::StartAt;
 using holdfast::WriteSlot;
 using holdfast::harness::CrashRegion;
+using holdfast::harness::Event;
+using holdfast::harness::Journal;
 using holdfast::harness::Scenario;
 using holdfast::harness::signal_test_ready;
 using holdfast::harness::WorkerContext;
@@ -84,6 +91,22 @@ Deadline deadline(const Words& words, std::size_t index) {
   if (words.size() <= index) return 20s;
   return std::chrono::milliseconds{number(words, index)};
 }
+
+/// Outside the actor, for a named step that kills.
+std::optional<Journal> journal;
+std::uint32_t who = 0;
+void record(Event event, std::uint64_t value = 0, std::uint64_t count = 1) {
+  if (journal) journal->append(who, event, value, count);
+}
+#if defined(HOLDFAST_CRASH_LAB)
+std::uint64_t steps_to_live = 0;
+void die_at_last_step(const char* step) {
+  if (--steps_to_live != 0) return;
+  std::printf("died at %s\n", step);
+  record(Event::doomed);
+  ::raise(SIGKILL);
+}
+#endif
 
 class Actor {
  public:
@@ -153,7 +176,7 @@ class Actor {
     std::printf("full\n");
   }
   void commit(const Words&) {
-    slot_.value().commit(length_of(slot_->id(), slot_size_));
+    commit_message(*slot_, length_of(slot_->id(), slot_size_));
     std::printf("committed\n");
   }
   void drop(const Words&) { slot_.reset(); }
@@ -166,8 +189,19 @@ class Actor {
     const auto id = slot.id();
     const auto length = length_of(id, slot_size_);
     fill(slot.bytes().first(length), id, me());
-    slot.commit(length);
+    commit_message(slot, length);
     return id;
+  }
+  static void commit_message(WriteSlot& slot, std::size_t length) {
+    const auto id = slot.id();
+    record(Event::committing, id);
+    try {
+      slot.commit(length);
+    } catch (const holdfast::Error&) {
+      record(Event::gave_up);
+      throw;
+    }
+    record(Event::committed, id);
   }
   void write(const Words& words) {
     SlotId last = 0;
@@ -188,13 +222,15 @@ class Actor {
     }
     std::printf("wrote %llu\n", static_cast<unsigned long long>(last));
   }
-  void write_on(const Words&) {
+  void write_on(const Words& words) {
+    const auto rate = words.size() > 1 ? number(words, 1) : 0;
     std::uint64_t count = 0;
     while (!context_.released()) {
       auto slot = producer_.value().acquire_write_slot(5ms);
       if (!slot) continue;
       write_into(slot);
       ++count;
+      if (rate != 0 && count % rate == 0) std::this_thread::sleep_for(1ms);
     }
     std::printf("wrote %llu messages\n", static_cast<unsigned long long>(count));
   }
@@ -210,10 +246,12 @@ class Actor {
     options.label = "worker";
     consumer_ = DataBlockConsumer::attach(name_, options);
     slot_size_ = consumer_->options().slot_size;
+    record(Event::began, options.group.empty() ? 0 : 1);
     std::printf("attached\n");
   }
   void check(const SlotView& slot) {
     const auto problem = problem_with(slot.bytes(), slot.id(), slot_size_);
+    record(!problem.empty() ? Event::torn : redelivered_ ? Event::delivered_again : Event::delivered, slot.id());
     if (!problem.empty()) std::printf("WRONG: %s\n", problem.c_str());
     const bool late = last_ && slot.id() <= *last_ && !redelivered_;
     if (late)
@@ -230,24 +268,34 @@ class Actor {
     if (slot.redelivered()) std::printf(" again");
     std::printf("\n");
   }
+  /// What was told with what it got.
+  template <class Slot>
+  void record_news(const Slot& slot) {
+    redelivered_ = slot.redelivered();
+    if (const auto gap = slot.gap()) record(Event::missed, gap.first, gap.count);
+  }
   void take(const Words& words) {
+    record(Event::arrived);
     taken_ = consumer_.value().acquire_consume_slot(deadline(words, 1));
     if (!*taken_) {
+      record(Event::gave_up);
       std::printf("%s\n", std::string{to_string(taken_->status())}.c_str());
       return;
     }
-    redelivered_ = taken_->redelivered();
+    record_news(*taken_);
     std::printf("got %llu", static_cast<unsigned long long>(taken_->id()));
     tell(*taken_);
     check(*taken_);
   }
   void batch(const Words& words) {
+    record(Event::arrived);
     batch_ = consumer_.value().acquire_consume_slots(number(words, 1), deadline(words, 2));
     if (!*batch_) {
+      record(Event::gave_up);
       std::printf("%s\n", std::string{to_string(batch_->status())}.c_str());
       return;
     }
-    redelivered_ = batch_->redelivered();
+    record_news(*batch_);
     std::printf("got");
     for (const auto slot : *batch_) std::printf(" %llu", static_cast<unsigned long long>(slot.id()));
     tell(*batch_);
@@ -265,9 +313,13 @@ class Actor {
   }
   /// Of one: false if there was none before the deadline.
   bool read_one(Deadline until, bool print) {
+    record(Event::arrived);
     auto slot = consumer_.value().acquire_consume_slot(until);
-    if (!slot) return false;
-    redelivered_ = slot.redelivered();
+    if (!slot) {
+      record(Event::gave_up);
+      return false;
+    }
+    record_news(slot);
     missed_ += slot.gap().count;
     ++delivered_;
     check(slot);
@@ -289,11 +341,14 @@ class Actor {
   }
   void read_on(const Words& words) {
     while (!context_.released()) static_cast<void>(read_one(5ms, has(words, "print")));
+    if (journal)
+      while (read_one(30ms, has(words, "print"))) continue;  // its books are closed only when nothing is left
     say_what_was_read();
   }
 
   // ---- operators, and the rest ----
   void leave(const Words&) {
+    if (consumer_) record(Event::ended);
     slot_.reset();
     taken_.reset();
     batch_.reset();
@@ -310,6 +365,18 @@ class Actor {
   }
   void ready(const Words&) { signal_test_ready(); }
   void wait(const Words&) { code_ = context_.wait_for_release(); }
+  void open_journal(const Words& words) {
+    journal = Journal::open(words.at(1));
+    who = static_cast<std::uint32_t>(number(words, 2));
+  }
+  void die_at_step([[maybe_unused]] const Words& words) {
+#if defined(HOLDFAST_CRASH_LAB)
+    steps_to_live = number(words, 1);
+    holdfast::detail::step_handler = die_at_last_step;
+#else
+    throw std::logic_error{"steps have names in a build for the crash lab only"};
+#endif
+  }
   void strict(const Words&) { strict_ = true; }
   void enter_region(const Words&) { region_.emplace(); }
   void leave_region(const Words&) { region_.reset(); }
@@ -405,6 +472,8 @@ const std::map<std::string, Actor::Step> Actor::steps{
     {"force_reclaim", &Actor::force_reclaim},
     {"ready", &Actor::ready},
     {"wait", &Actor::wait},
+    {"journal", &Actor::open_journal},
+    {"die_at_step", &Actor::die_at_step},
     {"strict", &Actor::strict},
     {"region", &Actor::enter_region},
     {"region_end", &Actor::leave_region},
