@@ -16,6 +16,13 @@ class MutexContender {
       : contender_{directory, Lasts::until_repaired},
         segment_{holdfast::SharedMemory::create_or_attach(name, mutex_segment_size)} {}
 
+  MutexContender(const MutexContender&) = delete;
+  MutexContender& operator=(const MutexContender&) = delete;
+  /// After an error inside; who is killed does not come here.
+  ~MutexContender() {
+    if (mutex_ && mutex_->owns_lock()) mutex_->unlock();
+  }
+
   void make() { mutex_.emplace(holdfast::DataBlockMutex::in(segment_, 0)); }
   [[nodiscard]] holdfast::DataBlockMutex another() {
     return holdfast::DataBlockMutex::in(segment_, holdfast::DataBlockMutex::footprint);

@@ -52,6 +52,7 @@ class MutexCrash : public testing::Test {
   void begin() {
     end_others();
     keeper_.reset();
+    fs::remove(path());  // whatever a run that failed has left
     Section::create(dir_.path());
     keeper_.emplace(SharedMemory::create(name_, mutex_segment_size));  // this process keeps the segment
   }
@@ -81,6 +82,17 @@ class MutexCrash : public testing::Test {
         if (!stop.stop_requested()) end_of_other(*other_);
       }};
       return victim;
+    };
+    return made;
+  }
+  /// Somebody has had the mutex before, and lives: nobody is to be told of him.
+  [[nodiscard]] CrashScenario used_before(CrashScenario made) {
+    made.prepare = [this] {
+      begin();
+      MutexContender before{dir_.path(), name_};
+      before.make();
+      before.lock();
+      before.unlock();
     };
     return made;
   }
@@ -146,14 +158,14 @@ TEST_F(MutexCrash, ItsMakerMayDieAnywhere) {
 }
 
 TEST_F(MutexCrash, AnOwnerMayDieAtAnyInstruction) {
-  auto alone = scenario("lock_alone", "lock_and_unlock_alone", "lock_and_unlock");
+  auto alone = used_before(scenario("lock_alone", "lock_and_unlock_alone", "lock_and_unlock"));
   alone.steps = {"mutex.K1", "mutex.K2", "mutex.K3", "mutex.K4"};
   if (!expect_rescued(alone, CrashEngine::steps, 0, all_rescues(), 4)) return;
   run_by_instructions(alone, 0);  // it makes no system call
 }
 
 TEST_F(MutexCrash, AnOwnerMayDieAnywhereInItsSection) {
-  auto lock = scenario("lock", "lock_and_unlock", "lock_and_unlock");
+  auto lock = used_before(scenario("lock", "lock_and_unlock", "lock_and_unlock"));
   lock.steps = {"mutex.K1", "mutex.K2", "mutex.K3", "mutex.K4"};
   if (!expect_rescued(lock, CrashEngine::steps, 0, all_rescues(), 4)) return;
   run_by_instructions(lock, 60);

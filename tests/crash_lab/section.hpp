@@ -213,11 +213,11 @@ class Contender {
       throw std::runtime_error{"a death is not told: " + listed()};
     if (news.told && lost_inside.empty() && lost.empty() && !was_unrepaired)
       throw std::runtime_error{"a death is told that nobody has died: " + listed()};
-    if (lasts_ == Lasts::once) {
-      if (news.told && !lost_inside.contains(news.from) && !lost.contains(news.from))
-        throw std::runtime_error{"the wrong death is told: " + listed()};
-      return;
-    }
+    // Of a mutex, nobody may be told of: who was killed on the way in or out. And unrepaired, it may be somebody's death long ago.
+    const bool of_nobody = lasts_ == Lasts::until_repaired && news.from == 0;
+    if (news.told && !of_nobody && !was_unrepaired && !lost_inside.contains(news.from) && !lost.contains(news.from))
+      throw std::runtime_error{"the wrong death is told: " + listed()};
+    if (lasts_ == Lasts::once) return;
     if (was_unrepaired && !news.told) throw std::runtime_error{"the news has got lost: " + listed()};
     if (news.told) page().unrepaired = 1;
   }

@@ -41,7 +41,7 @@ class SegmentCrash : public testing::Test {
                   ::mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=64m,mode=1777") == 0;
   }
   void SetUp() override {
-    Section::create(dir_.path());
+    begin();
     free_ = space();
   }
   void TearDown() override {
@@ -73,6 +73,12 @@ class SegmentCrash : public testing::Test {
       return SpawnWorkerWithReadySignal(SEGMENT_CRASH_WORKER, scenario, arguments, options);
     };
   }
+  /// Whatever a run that failed has left.
+  void begin() {
+    memory_.reset();
+    fs::remove(path());
+    Section::create(dir_.path());
+  }
   /// What a killed user leaves, with something in it.
   void leave_orphan(Life life = Life::until_last_detach) const {
     auto user = starter("leave_behind", "create", life)({});
@@ -87,14 +93,14 @@ class SegmentCrash : public testing::Test {
 
   [[nodiscard]] CrashScenario scenario(const char* name, CrashScenario::Start victim) {
     return {.name = std::string{"segment."} + name,
-            .prepare = [this] { Section::create(dir_.path()); },
+            .prepare = [this] { begin(); },
             .victim = std::move(victim),
             .rescuer = starter("next", "create_or_attach"),
             .judge = [this] { return judge(); }};
   }
   [[nodiscard]] CrashScenario stays(CrashScenario made) {
     made.prepare = [this] {
-      Section::create(dir_.path());
+      begin();
       leave_orphan(Life::until_removed);
     };
     made.rescuer = starter("next", "create_or_attach", Life::until_removed);
@@ -107,7 +113,7 @@ class SegmentCrash : public testing::Test {
   }
   [[nodiscard]] CrashScenario used(CrashScenario made) {
     made.prepare = [this] {
-      Section::create(dir_.path());
+      begin();
       be_a_user();
     };
     made.judge = [this] {
@@ -194,6 +200,16 @@ TEST_F(SegmentCrash, AnAttacherMayDieAnywhere) {
   run(attach);
 }
 
+TEST_F(SegmentCrash, WhoAttachesToWhatIsBeingRemovedMayDieAnywhereAndIsNeverSplitOff) {
+  for (const char* how : {"attach", "attach_read_only"}) {
+    auto attach = stays(scenario(how == std::string_view{"attach"} ? "attach_removed" : "attach_read_only_removed",
+                                 starter("enter", how)));
+    attach.rescuer = starter("remove_then_next", "create_or_attach", Life::until_removed);
+    attach.steps = {"segment.A1", "segment.A2", "segment.A3"};
+    run(attach);
+  }
+}
+
 TEST_F(SegmentCrash, AReaderMayDieAnywhereOnItsWayIn) {
   auto attach = used(scenario("attach_read_only", starter("enter", "attach_read_only")));
   attach.steps = {"segment.A1", "segment.A2", "segment.A3"};
@@ -223,7 +239,7 @@ TEST_F(SegmentCrash, WhoReplacesWhatTheDeadLeftMayDieAnywhere) {
   for (const char* how : {"create", "create_or_attach"}) {
     auto replace = scenario(how == std::string_view{"create"} ? "replace" : "replace_or_attach", starter("enter", how));
     replace.prepare = [this] {
-      Section::create(dir_.path());
+      begin();
       leave_orphan();
     };
     replace.steps = both(taken_away, made);
@@ -234,7 +250,7 @@ TEST_F(SegmentCrash, WhoReplacesWhatTheDeadLeftMayDieAnywhere) {
 TEST_F(SegmentCrash, WhoReplacesAnEmptyFileMayDieAnywhere) {
   auto replace = scenario("replace_empty", starter("enter", "create"));
   replace.prepare = [this] {
-    Section::create(dir_.path());
+    begin();
     const std::ofstream empty{path()};
   };
   replace.steps = both(taken_away, made);

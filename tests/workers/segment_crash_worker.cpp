@@ -55,6 +55,14 @@ class Call {
 
   void be_the_victim() const { section_.page().victim = ::getpid(); }
 
+  /// If nobody uses it.
+  void try_to_remove() const {
+    try {
+      SharedMemory::remove(name_);
+    } catch (const Error& error) {
+      if (error.code() != holdfast::errc::in_use) throw;
+    }
+  }
   [[nodiscard]] std::optional<SharedMemory> make() const {
     if (given_ >= 0) return SharedMemory::attach(given_);
     if (how_ == "create_anonymous") return SharedMemory::create_anonymous(name_, size_);
@@ -160,6 +168,19 @@ int next(WorkerContext& context) {
   call.require_not_split_off(*memory);
   return 0;
 }
+/// The same, after it has removed what nobody used: perhaps under somebody's hands who is about to.
+int remove_then_next(WorkerContext& context) {
+  const Call call{context};
+  signal_test_ready();
+  if (const int code = context.wait_for_release()) return code;
+  const CrashRegion region;
+  call.try_to_remove();
+  const auto memory = call.make();
+  call.require_sound(*memory);
+  call.wait_for_end_of_victim();
+  call.require_not_split_off(*memory);
+  return 0;
+}
 /// Has written into it, and will be killed.
 int leave_behind(WorkerContext& context) {
   const Call call{context};
@@ -173,6 +194,7 @@ constexpr Scenario scenarios[] = {{"enter", enter},
                                   {"detach", detach},
                                   {"enter_and_detach", enter_and_detach},
                                   {"next", next},
+                                  {"remove_then_next", remove_then_next},
                                   {"leave_behind", leave_behind}};
 }  // namespace
 
