@@ -27,7 +27,7 @@ class Lab {
                   "it has no victim, or no judge"};
     report_.scenario = scenario.name;
     report_.engine = engine;
-    if (engine == CrashEngine::steps) worker_options_.environment[steps_variable] = "1";
+    if (engine == CrashEngine::steps) worker_options_.environment.emplace(steps_variable, "1");
   }
 
   CrashReport run() {
@@ -62,7 +62,7 @@ class Lab {
     auto victim = start_victim();
     Tracer tracer{victim};
     if (!tracer.run_to_region()) {
-      fail("let to its end", "the victim never entered a CrashRegion\n" + victim.report());
+      fail("let to its end", fmt::format("the victim never entered a CrashRegion\n{}", victim.report()));
       return;
     }
     if (engine_ == CrashEngine::images) {
@@ -73,7 +73,8 @@ class Lab {
       places_.push_back(tracer.place());
       if (images_) images_->look();
     }
-    if (!tracer.is_at_end()) fail("let to its end", "the victim ended inside its region\n" + victim.report());
+    if (!tracer.is_at_end())
+      fail("let to its end", fmt::format("the victim ended inside its region\n{}", victim.report()));
     tracer.let_go();
     if (engine_ == CrashEngine::images) {
       victim.kill();  // who died at each of the images
@@ -82,7 +83,7 @@ class Lab {
     }
     report_.points = places_.size();
     if (!victim.wait_for_exit(patience()).ok())
-      fail("let to its end", "the victim did not end well\n" + victim.report());
+      fail("let to its end", fmt::format("the victim did not end well\n{}", victim.report()));
     if (const auto wrong = scenario_.judge(); !wrong.empty() && !scenario_.rescuer) fail("let to its end", wrong);
     if (engine_ != CrashEngine::steps) return;
     for (const auto& step : scenario_.steps)
@@ -122,7 +123,7 @@ class Lab {
     bool there = tracer.run_to_region();
     for (std::uint64_t n = 0; there && n < number; ++n) there = tracer.advance(engine_);
     if (!there && !tracer.is_at_end()) {
-      fail(where, "the victim ended before\n" + victim.report());
+      fail(where, fmt::format("the victim ended before\n{}", victim.report()));
       return;
     }
     std::string wrong = there ? this->rescue(victim, tracer, rescue, rescuer_call) : std::string{};
@@ -185,7 +186,7 @@ class Lab {
         wait_until_asleep(rescuer, patience());
         tracer.let_go();
         if (!victim.wait_for_exit(patience()).ok())
-          return "the victim, continued, did not end well\n" + victim.report();
+          return fmt::format("the victim, continued, did not end well\n{}", victim.report());
         return expect_end(rescuer, Clock::now());
       }
     }
@@ -201,7 +202,7 @@ class Lab {
   }
 
   std::string expect_end(WorkerProcess& rescuer, Clock::time_point since) {
-    if (!rescuer.wait_for_exit(patience()).ok()) return "a rescuer did not end well\n" + rescuer.report();
+    if (!rescuer.wait_for_exit(patience()).ok()) return fmt::format("a rescuer did not end well\n{}", rescuer.report());
     report_.recovery_ns.push_back(static_cast<std::uint64_t>((Clock::now() - since).count()));
     return {};
   }
@@ -222,8 +223,8 @@ class Lab {
     if (tracer.run_to_region())
       while (tracer.advance(CrashEngine::system_calls)) ++rescuer_calls_;
     tracer.let_go();
-    auto wrong =
-        rescuer.wait_for_exit(patience()).ok() ? scenario_.judge() : "it did not end well\n" + rescuer.report();
+    auto wrong = rescuer.wait_for_exit(patience()).ok() ? scenario_.judge()
+                                                        : fmt::format("it did not end well\n{}", rescuer.report());
     if (!wrong.empty()) fail("a rescuer, let to its end under its tracer", std::move(wrong));
   }
 
@@ -278,7 +279,7 @@ std::string in_one_field(std::string text) {
 CrashReport run_crash_scenario(const CrashScenario& scenario, CrashEngine engine, const CrashOptions& options) {
   auto report = Lab{scenario, engine, options}.run();
   if (const char* const directory = std::getenv("HOLDFAST_CRASH_LAB_REPORT"))  // NOLINT(concurrency-mt-unsafe)
-    write_report(report, std::filesystem::path{directory} / fmt::format("{}.{}.tsv", scenario.name, to_string(engine)));
+    write_report(report, std::filesystem::path{directory} / fmt::format("{}.tsv", current_pid()));
   return report;
 }
 
@@ -288,7 +289,7 @@ void write_report(const CrashReport& report, const std::filesystem::path& file) 
   for (const auto& [name, place] : report.places)
     text += fmt::format("place\t{}\t{}\t{}\t{}\t{}\n", report.scenario, to_string(report.engine), in_one_field(name),
                         place.kills, place.failures);
-  std::ofstream out{file};
+  std::ofstream out{file, std::ios::app};
   out << text;
   out.flush();
   if (!out)

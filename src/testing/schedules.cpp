@@ -79,16 +79,18 @@ class Explorer {
     const Deadline deadline{options_.patience};
     if (scenario_.prepare) scenario_.prepare();
     WorkerOptions told;
-    told.environment[steps_variable] = "1";
+    told.environment.emplace(steps_variable, "1");
     std::vector<Actor> actors;
     for (const auto& start : scenario_.actors) {
       actors.push_back({start(told), nullptr});
       auto& [worker, tracer, killed, ended] = actors.back();
-      if (worker.wait_for_ready(deadline) != Ready::yes) return "an actor was not ready\n" + worker.report();
+      if (worker.wait_for_ready(deadline) != Ready::yes)
+        return fmt::format("an actor was not ready\n{}", worker.report());
     }
     for (auto& actor : actors) {
       actor.tracer = std::make_unique<Tracer>(actor.worker);
-      if (!actor.tracer->run_to_region()) return "an actor never entered a CrashRegion\n" + actor.worker.report();
+      if (!actor.tracer->run_to_region())
+        return fmt::format("an actor never entered a CrashRegion\n{}", actor.worker.report());
     }
     const auto go_on = [&](Actor& actor) {
       if (actor.ended) return false;
@@ -122,7 +124,7 @@ class Explorer {
     }
     for (auto& actor : actors)
       if (!actor.killed && !actor.worker.wait_for_exit(deadline).ok())
-        return "an actor did not end well\n" + actor.worker.report();
+        return fmt::format("an actor did not end well\n{}", actor.worker.report());
     return scenario_.judge();
   }
 

@@ -3,7 +3,7 @@
 //   kill_matrix write REPORT_DIRECTORY MATRIX.md PLOT.svg SOURCE_DIRECTORY...
 //   kill_matrix compare REPORT_DIRECTORY MATRIX.md SOURCE_DIRECTORY...
 //
-// Both fail if something failed, or if a step that stands in the sources (HOLDFAST_STEP) was not killed at. compare fails as
+// Both use up the reports, and fail if something failed, or if a step that stands in the sources (HOLDFAST_STEP) was not killed at. compare fails as
 // well if a scenario, an engine or a step of the matrix was not covered by this run, or the other way round.
 #include <algorithm>
 #include <array>
@@ -58,16 +58,19 @@ std::string step_in(std::string_view place) {
 
 Report read_reports(const fs::path& directory) {
   Report report;
-  for (const auto& file : fs::directory_iterator{directory}) {
-    std::ifstream lines{file.path()};
+  std::vector<fs::path> files;
+  for (const auto& file : fs::directory_iterator{directory}) files.push_back(file.path());
+  for (const auto& file : files) {
+    std::ifstream lines{file};
     for (std::string line; std::getline(lines, line);) {
       const auto fields = split(line, '\t');
       if (fields.size() >= 6 && fields[0] == "scenario") {
         Outcome& outcome = report.scenarios[fields[1]][fields[2]];
-        outcome = {std::stoull(fields[3]), std::stoull(fields[4]), std::stoull(fields[5]), {}};
+        outcome.points = std::max<std::uint64_t>(outcome.points, std::stoull(fields[3]));
+        outcome.runs += std::stoull(fields[4]);
+        outcome.failures += std::stoull(fields[5]);
         if (fields.size() > 6)
           for (const auto& time : split(fields[6], ' ')) outcome.recovery_ns.push_back(std::stoull(time));
-        std::sort(outcome.recovery_ns.begin(), outcome.recovery_ns.end());
       } else if (fields.size() == 6 && fields[0] == "place") {
         const auto step = step_in(fields[3]);
         if (step.empty()) continue;
@@ -76,7 +79,10 @@ Report read_reports(const fs::path& directory) {
         kills.failures += std::stoull(fields[5]);
       }
     }
+    fs::remove(file);
   }
+  for (auto& [name, by_engine] : report.scenarios)
+    for (auto& [engine, outcome] : by_engine) std::sort(outcome.recovery_ns.begin(), outcome.recovery_ns.end());
   return report;
 }
 

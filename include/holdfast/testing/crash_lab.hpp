@@ -83,7 +83,7 @@ struct CrashReport {
 /// Runs the scenario, once to count the points, and then once for each point and each kind of rescue. Stops at the tenth failure.
 ///
 /// A declared step that is not reached is a failure, and so is a victim or rescuer that does not end well when it is let.
-/// With HOLDFAST_CRASH_LAB_REPORT set, the report is written into the directory of that name as well: <name>.<engine>.tsv.
+/// With HOLDFAST_CRASH_LAB_REPORT set, the report is appended to a file of this process in the directory of that name, too.
 ///
 /// Errors   Error; std::errc::operation_not_permitted: this machine does not permit to trace a process.
 /// Threads  from one thread from beginning to end; scenarios may start threads and workers of their own.
@@ -92,7 +92,7 @@ struct CrashReport {
 [[nodiscard]] CrashReport run_crash_scenario(const CrashScenario& scenario, CrashEngine engine,
                                              const CrashOptions& options = {});
 
-/// One line for the scenario and one for each place, of fields separated by tabs:
+/// Appends one line for the scenario and one for each place, of fields separated by tabs:
 ///   scenario <name> <engine> <points> <runs> <failures> <recovery_ns, blank separated>
 ///   place <name> <engine> <place> <kills> <failures>
 void write_report(const CrashReport& report, const std::filesystem::path& file);
