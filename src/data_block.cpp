@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <system_error>
 #include <utility>
 
 #include <holdfast/error.hpp>
@@ -175,7 +176,17 @@ std::span<const std::byte> DataBlockConsumer::zone() const noexcept {
 DataBlockMutex& DataBlockConsumer::zone_mutex() { return of(reader_).zone_mutex(); }
 BlockStatistics DataBlockConsumer::statistics() const { return detail::statistics_of(of(reader_).block()); }
 void DataBlockConsumer::adopt() { of(reader_).adopt(); }
-int DataBlockConsumer::event_descriptor() { return of(reader_).event_descriptor(); }
+int DataBlockConsumer::event_descriptor() {
+  auto& consumer = of(reader_);
+  try {
+    return consumer.event_descriptor();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::system_error& error) {  // no descriptor, or no thread
+    throw Error{error.code(), "make an event descriptor for", consumer.block().path(), "",
+                "it takes a descriptor and a thread: ulimit -n, ulimit -u"};
+  }
+}
 
 std::optional<std::size_t> DataBlockConsumer::wait_any(std::span<DataBlockConsumer* const> consumers,
                                                        Deadline deadline) {
