@@ -170,14 +170,15 @@ bool has_reader(int channel) noexcept {
 Writer writer_of(int channel) noexcept {
   std::array<char, 16384> strays;
   constexpr int pieces = 4;  // as much as fits in; one who writes without end must not keep the reader here
-  auto writer = Writer::quiet;
+  bool has_strays = false;
   for (int i = 0; i < pieces; ++i) {
     const auto size = ::read(channel, strays.data(), strays.size());
     if (size == 0) return Writer::none;
-    if (size < 0 && errno != EINTR) break;
-    if (size > 0) writer = Writer::noisy;
+    if (size < 0 && errno == EAGAIN) return has_strays ? Writer::noisy : Writer::quiet;
+    has_strays = has_strays || size > 0;
   }
-  return writer;
+  return Writer::
+      noisy;  // or no answer: to be asked again after a while, for who polls is not told that all have gone before
 }
 
 bool has_name(int descriptor) noexcept {
