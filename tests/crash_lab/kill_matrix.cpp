@@ -36,6 +36,21 @@ struct Kills {
 };
 constexpr std::array<const char*, 4> engines{"steps", "system calls", "instructions", "images"};
 
+/// Steps that are reached only where the system, or a stranger, is in the way. Ordinary tests make that, without the lab.
+struct Elsewhere {
+  const char *step, *situation, *tests;
+};
+constexpr Elsewhere elsewhere[]{
+    {"file.A2_close", "a stranger locks one's own channel", "FileLockTampering"},
+    {"file.A2_unlink", "the same", "FileLockTampering"},
+    {"file.A2_fresh", "the same", "FileLockTampering"},
+    {"file.H4_close", "a stranger locks a dead owner's channel", "FileLockTampering"},
+    {"file.Q7_sleep", "a waiter lives that has closed its descriptors", "FileLockFork"},
+    {"file.R2b", "two users in a sticky directory; a full disk", "FileLockPermissions, FileLockFullDisk"},
+    {"file.R2c", "a disk that is full even for a rename", "FileLockFullDisk"},
+    {"file.R2c_rmdir", "the same", "FileLockFullDisk"},
+};
+
 struct Report {
   std::map<std::string, std::map<std::string, Outcome>> scenarios;  // by name, engine
   std::map<std::string, std::map<std::string, Kills>> steps;        // by step, engine
@@ -151,6 +166,16 @@ std::string in_words(const Report& report) {
   return text;
 }
 
+std::string elsewhere_in_words() {
+  std::string text =
+      "\n## Steps that no victim reaches here\n\nOnly the system or a stranger leads there; ordinary tests make that "
+      "situation, "
+      "without killing at the step itself.\n\n| step | situation | tests |\n| --- | --- | --- |\n";
+  for (const auto& [step, situation, tests] : elsewhere)
+    text += fmt::format("| {} | {} | {} |\n", step, situation, tests);
+  return text;
+}
+
 /// A histogram over all scenarios of each protocol, on a logarithmic axis of time.
 std::string plot(const Report& report) {
   std::map<std::string, std::vector<double>> by_protocol;
@@ -229,10 +254,13 @@ int main_with(const std::vector<std::string>& arguments) {
     }
   for (const auto& step : steps_in_sources(sources)) {
     const auto found = report.steps.find(step);
-    if (found == report.steps.end() || !found->second.contains("steps"))
-      complain("step " + step + " was never reached by a victim");
+    const bool reached = found != report.steps.end() && found->second.contains("steps");
+    const bool excused = std::any_of(std::begin(elsewhere), std::end(elsewhere),
+                                     [&](const Elsewhere& known) { return known.step == step; });
+    if (!reached && !excused) complain("step " + step + " was never reached by a victim");
+    if (reached && excused) complain("step " + step + " is reached now: take it from the list of those that are not");
   }
-  const std::string text = in_words(report);
+  const std::string text = in_words(report) + elsewhere_in_words();
   if (write) {
     std::ofstream{matrix} << text;
     fs::create_directories(fs::path{arguments[3]}.parent_path());

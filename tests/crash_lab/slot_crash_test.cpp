@@ -12,7 +12,7 @@
 #include <holdfast/testing/schedules.hpp>
 
 #include "../data_block/blocks.hpp"
-#include "thoroughness.hpp"
+#include "lab.hpp"
 
 using namespace blocks;
 using namespace holdfast::harness;
@@ -100,31 +100,27 @@ class SlotCrash : public Blocks, public testing::WithParamInterface<OnFull> {
 
   /// Through all engines, with all kinds of rescue at named steps and system calls.
   void put_through_the_lab(CrashScenario scenario) {
-    scenario.name += GetParam() == OnFull::wait ? ".wait" : ".overwrite";
-    if (!scenario.judge) scenario.judge = [this] { return what_is_wrong(); };
-    scenario.images = [this] { return std::vector{path()}; };
-    std::vector<Rescue> rescues{Rescue::after};
-    if (scenario.rescuer) rescues.assign(std::begin(all_rescues), std::end(all_rescues));
-    const auto runs = [](std::uint64_t count) { return count * holdfast::test::thoroughness(); };
-    const auto seed = holdfast::test::seed_of_this_run();
-    expect_ok(
-        run_crash_scenario(scenario, CrashEngine::steps, {.rescues = rescues, .at_most = runs(10), .seed = seed}));
-    expect_ok(run_crash_scenario(scenario, CrashEngine::system_calls,
-                                 {.rescues = rescues, .at_most = runs(4), .seed = seed}));
-    expect_ok(run_crash_scenario(scenario, CrashEngine::instructions, {.at_most = runs(10), .seed = seed}));
+    complete(scenario);
+    const std::uint64_t each = 0;
+    crash_lab::expect_rescued(scenario, CrashEngine::steps, each, {Rescue::after});
+    crash_lab::expect_rescued(scenario, CrashEngine::instructions, 10, {Rescue::after});
+    if (!scenario.rescuer) {
+      crash_lab::expect_rescued(scenario, CrashEngine::system_calls, each, {Rescue::after});
+      return;
+    }
+    const auto rescues = crash_lab::all_rescues();
+    crash_lab::expect_rescued(scenario, CrashEngine::steps, 5, {rescues.begin() + 1, rescues.end()});
+    crash_lab::expect_rescued(scenario, CrashEngine::system_calls, 3, rescues);
   }
   /// Where the victim's segment is all that is left of it: nobody else holds anything in it.
   void put_images_through_the_lab(CrashScenario scenario) {
+    complete(scenario);
+    crash_lab::expect_rescued(scenario, CrashEngine::images, 60, {Rescue::after});
+  }
+  void complete(CrashScenario& scenario) {
     scenario.name += GetParam() == OnFull::wait ? ".wait" : ".overwrite";
     if (!scenario.judge) scenario.judge = [this] { return what_is_wrong(); };
     scenario.images = [this] { return std::vector{path()}; };
-    expect_ok(run_crash_scenario(
-        scenario, CrashEngine::images,
-        {.at_most = 60 * holdfast::test::thoroughness(), .seed = holdfast::test::seed_of_this_run()}));
-  }
-  static void expect_ok(const CrashReport& report) {
-    EXPECT_TRUE(report.ok()) << to_string(report);
-    std::cout << to_string(report) << '\n';
   }
 
   std::optional<DataBlockConsumer> recorder_;
@@ -153,6 +149,23 @@ TEST_P(SlotCrash, OfAWriterAtWork) {
   put_through_the_lab(scenario);
   scenario.prepare = [this] { begin(); };
   put_images_through_the_lab(scenario);
+}
+
+// Somebody holds a slot, and its turn comes.
+TEST_P(SlotCrash, OfAWriterThatLeavesAHeldSlotOut) {
+  CrashScenario scenario{.name = "slot.void",
+                         .prepare =
+                             [this] {
+                               begin(8);
+                               others_.push_back(spawn({"attach latest oldest", "take", "ready", "wait"}));
+                               auto producer = DataBlockProducer::attach(name_, 5s);
+                               send(producer, std::size_t{6});
+                             },
+                         .victim = worker({"strict", "produce", "ready", "wait", "region", "write 3", "region_end"}),
+                         .rescuer = next_producer(3),
+                         .judge = {},
+                         .steps = {"slot.P4"}};
+  put_through_the_lab(scenario);
 }
 
 TEST_P(SlotCrash, OfAWriterThatTakesOver) {
