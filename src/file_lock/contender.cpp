@@ -190,6 +190,7 @@ std::errc Contender::make_mark() noexcept {
   NameBuffer home_mark;
   home_mark.join({home_.view(), "/", mark_.view()});
   auto why = platform::make_channel(path_.parent(), home_mark.c_str(), channel_mode());
+  if (why == std::errc::file_exists) why = done;  // nobody else makes this name: a file server got the request twice
   if (why == done) why = set_mode(home_mark.c_str(), channel_mode());
   if (why != done) platform::remove_file(path_.parent(), home_mark.c_str());
   return why;
