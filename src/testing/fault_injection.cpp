@@ -6,6 +6,7 @@
 #include <fstream>
 #include <optional>
 #include <sstream>
+#include <thread>
 
 #include <fmt/format.h>
 #include <holdfast/error.hpp>
@@ -202,12 +203,19 @@ int report_error(const std::exception& error) noexcept {
 LeakCheck::LeakCheck() : before_{what_is_open()} {}
 
 std::string LeakCheck::leaks() const {
-  std::string text;
-  for (const auto& [what, count] : what_is_open()) {
-    const auto known = before_.find(what);
-    if (const int more = count - (known != before_.end() ? known->second : 0); more > 0)
+  // Who has been joined is still listed for a moment.
+  for (const Deadline deadline{std::chrono::seconds{5}};;) {
+    std::string text;
+    bool thread = false;
+    for (const auto& [what, count] : what_is_open()) {
+      const auto known = before_.find(what);
+      const int more = count - (known != before_.end() ? known->second : 0);
+      if (more <= 0) continue;
       text += fmt::format("{}{} more: {}", text.empty() ? "" : ", ", more, what);
+      thread = thread || what == "thread";
+    }
+    if (!thread || deadline.passed()) return text;
+    std::this_thread::yield();
   }
-  return text;
 }
 }  // namespace holdfast::harness

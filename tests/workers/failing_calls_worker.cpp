@@ -410,7 +410,7 @@ void create_block(const std::string& name, Beside& beside) {
 }
 void find_role_taken(const std::string& name, Beside&) {
   try {
-    static_cast<void>(DataBlockProducer::attach(name, short_patience));
+    static_cast<void>(DataBlockProducer::attach(name, 5ms));
   } catch (const Error& error) {
     if (error.code() == errc::in_use) return;
     throw;

@@ -119,10 +119,10 @@ Errors errors_of(const Tracer::Call& call) {
       return {EINTR, EIO, ENOSPC};
     case SYS_ppoll:
       return {EINTR, ENOMEM};
-    case SYS_futex:
-      return (of[1] & FUTEX_CMD_MASK) == FUTEX_WAIT || (of[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET
-                 ? Errors{EINTR, EAGAIN}
-                 : Errors{};
+    case SYS_futex: {
+      const auto command = static_cast<int>(of[1]) & FUTEX_CMD_MASK;
+      return command == FUTEX_WAIT || command == FUTEX_WAIT_BITSET ? Errors{EINTR, EAGAIN} : Errors{};
+    }
     case 449:  // futex_waitv, which older headers do not name
       return {ENOSYS, EINTR, EAGAIN};
     case SYS_getrandom:
