@@ -376,14 +376,17 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
   // The next message may be on its way: looked for tightly, by the hot path itself if that may take it, for about as long as
   // a round trip takes.
   static const bool alone = platform::has_one_processor();
-  if (!alone && !may_have_some() && !patience.deadline.passed()) {
+  const bool by_hot_path = at_most == 1 && position_ < held_until_;
+  const auto comes = [&] { return by_hot_path ? try_acquire() : may_have_some(); };
+  bool come = comes();
+  if (!come && !alone && !patience.deadline.passed()) {
     constexpr int tries = 64;
-    const bool by_hot_path = at_most == 1 && position_ < held_until_;
-    for (int i = 0; i < tries && (by_hot_path || !may_have_some()); ++i) {
-      if (by_hot_path && try_acquire()) return AcquireStatus::ok;
+    for (int i = 0; i < tries && !come; ++i) {
       pause_briefly();
+      come = comes();
     }
   }
+  if (come && by_hot_path) return AcquireStatus::ok;
   const auto taken = [&] {
     if (!look(at_most)) return false;
     if (!cursor_releases_) last_id_ = position_ + held_ - 1;
