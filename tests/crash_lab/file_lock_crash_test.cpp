@@ -289,3 +289,21 @@ TEST_P(FileLockCrash, WhoWaitsForAStrangerMayDieAnywhere) {
   stranger.steps = {"file.H1_look", "file.H1_stranger", "file.A3"};
   run(stranger);
 }
+
+// ---- orders ------------------------------------------------------------------------------------------------------------
+
+TEST_P(FileLockCrash, InNoOrderOfTwoContendersAreBothInside) {
+  expect_no_order_goes_wrong({.name = "file.two_contenders",
+                              .prepare = [this] { begin(); },
+                              .actors = {starter("use_once"), starter("use_once")},
+                              .judge = [this] { return judge(); }},
+                             8, 20);
+}
+
+TEST_P(FileLockCrash, InNoOrderOfThreeContendersOneOfThemKilledAreTwoInside) {
+  expect_no_order_goes_wrong({.name = "file.three_contenders",
+                              .prepare = [this] { begin(); },
+                              .actors = {starter("use_once"), starter("use_once"), starter("use_once")},
+                              .judge = [this] { return judge(); }},
+                             3, 40, 1);
+}

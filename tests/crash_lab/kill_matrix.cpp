@@ -36,7 +36,7 @@ struct Kills {
 };
 constexpr std::array<const char*, 4> engines{"steps", "system calls", "instructions", "images"};
 
-/// Steps that are reached only where the system, or a stranger, is in the way. Ordinary tests make that, without the lab.
+/// Steps that no victim reaches alone: the system, a stranger or a third one has to be in the way. Other tests make that.
 struct Elsewhere {
   const char *step, *situation, *tests;
 };
@@ -45,6 +45,7 @@ constexpr Elsewhere elsewhere[]{
     {"file.A2_unlink", "the same", "FileLockTampering"},
     {"file.A2_fresh", "the same", "FileLockTampering"},
     {"file.H4_close", "a stranger locks a dead owner's channel", "FileLockTampering"},
+    {"file.Q6_sleep", "a live waiter stands before it in the queue", "FileLockCrash, orders of three contenders"},
     {"file.Q7_sleep", "a waiter lives that has closed its descriptors", "FileLockFork"},
     {"file.R2b", "two users in a sticky directory; a full disk", "FileLockPermissions, FileLockFullDisk"},
     {"file.R2c", "a disk that is full even for a rename", "FileLockFullDisk"},
@@ -168,9 +169,10 @@ std::string in_words(const Report& report) {
 
 std::string elsewhere_in_words() {
   std::string text =
-      "\n## Steps that no victim reaches here\n\nOnly the system or a stranger leads there; ordinary tests make that "
-      "situation, "
-      "without killing at the step itself.\n\n| step | situation | tests |\n| --- | --- | --- |\n";
+      "\n## Steps that no victim reaches here\n\nThe system, a stranger or a third one has to be in the way; other "
+      "tests "
+      "make that\nsituation, without killing at the step itself.\n\n| step | situation | tests |\n| --- | --- | --- "
+      "|\n";
   for (const auto& [step, situation, tests] : elsewhere)
     text += fmt::format("| {} | {} | {} |\n", step, situation, tests);
   return text;

@@ -7,6 +7,7 @@
 #include <vector>
 #include <holdfast/testing/crash_lab.hpp>
 #include <holdfast/testing/gtest.hpp>
+#include <holdfast/testing/schedules.hpp>
 
 #include "section.hpp"
 #include "thoroughness.hpp"
@@ -56,6 +57,24 @@ inline void expect_rescued_at_system_calls(const CrashScenario& scenario, std::u
   auto rescues = all_rescues();
   rescues.erase(std::find(rescues.begin(), rescues.end(), Rescue::after));
   expect_rescued(scenario, CrashEngine::system_calls, others, rescues);
+}
+
+/// All orders of the first `depth` steps, and some random ones; in each of these as many are killed as is said.
+inline void expect_no_order_goes_wrong(const holdfast::harness::ScheduleScenario& scenario, std::uint64_t depth,
+                                       std::uint64_t random_runs, std::uint64_t kills = 0) {
+  holdfast::harness::ScheduleReport report;
+  try {
+    report = explore_schedules(scenario, {.depth = depth,
+                                          .random_runs = random_runs * thoroughness(),
+                                          .random_length = 24,
+                                          .kills = kills,
+                                          .seed = seed_of_this_run()});
+  } catch (const holdfast::Error& error) {
+    if (error.code() != std::errc::operation_not_permitted) throw;
+    GTEST_SKIP() << "NOT TESTED: " << error.what();
+  }
+  EXPECT_TRUE(report.ok()) << "seed " << seed_of_this_run() << "\n" << to_string(report);
+  std::cout << to_string(report) << "\n";
 }
 
 /// The journal of a run that is over. Empty: nothing is wrong with it.

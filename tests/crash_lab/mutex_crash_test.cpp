@@ -212,3 +212,13 @@ TEST_F(MutexCrash, EveryImageOfItsMakingIsMadeAnew) {
   keeper_.reset();
   fs::remove(path());  // each image tells of this process as a user, and it lives
 }
+
+// ---- orders ------------------------------------------------------------------------------------------------------------
+
+TEST_F(MutexCrash, InNoOrderOfThreeMakersOneOfThemKilledIsItUsedBeforeItIsMade) {
+  expect_no_order_goes_wrong({.name = "mutex.three_makers",
+                              .prepare = [this] { begin(); },
+                              .actors = {starter("make"), starter("make"), starter("make")},
+                              .judge = [this] { return judge(); }},
+                             4, 40, 1);
+}

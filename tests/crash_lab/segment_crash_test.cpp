@@ -290,3 +290,20 @@ TEST_F(SegmentCrash, EveryImageThatAttachingAndDetachingLeaveIsSound) {
   attach.steps = {"segment.A1", "segment.A2", "segment.A4", "segment.A5", "segment.A3", "segment.D1"};
   run(attach);
 }
+
+// ---- orders ------------------------------------------------------------------------------------------------------------
+
+TEST_F(SegmentCrash, InNoOrderOfThreeWhoCreateOrAttachOneOfThemKilledAreThereTwoSegments) {
+  expect_no_order_goes_wrong({.name = "segment.three_who_create_or_attach",
+                              .prepare = [this] { begin(); },
+                              .actors = {starter("next", "create_or_attach"), starter("next", "create_or_attach"),
+                                         starter("next", "create_or_attach")},
+                              .judge =
+                                  [this] {
+                                    // The dead one may have been the last user.
+                                    if (const auto info = listed(); info && info->state == SegmentState::orphaned)
+                                      SharedMemory::remove(name_);
+                                    return judge();
+                                  }},
+                             4, 40, 1);
+}

@@ -8,9 +8,6 @@
 #include <string>
 #include <vector>
 
-#include <holdfast/testing/crash_lab.hpp>
-#include <holdfast/testing/schedules.hpp>
-
 #include "../data_block/blocks.hpp"
 #include "lab.hpp"
 
@@ -349,32 +346,22 @@ TEST_P(SlotCrash, OfWhoBreaksALiveProducer) {
 // ---- orders ------------------------------------------------------------------------------------------------------------
 
 TEST_P(SlotCrash, InNoOrderOfAWriterAndAReader) {
-  ScheduleScenario scenario{
-      .name = "slot.write_and_read",
-      .prepare = [this] { begin(8); },
-      .actors = {worker({"strict", "produce", "ready", "wait", "region", "write 2", "region_end"}),
-                 worker({"strict", "attach sequential oldest", "ready", "wait", "region", "take", "release", "take",
-                         "release", "leave", "region_end"})},
-      .judge = [this] { return what_is_wrong(); }};
-  const auto report = explore_schedules(
-      scenario,
-      {.depth = 6, .random_runs = 30 * holdfast::test::thoroughness(), .seed = holdfast::test::seed_of_this_run()});
-  EXPECT_TRUE(report.ok()) << to_string(report);
-  std::cout << to_string(report) << '\n';
+  crash_lab::expect_no_order_goes_wrong(
+      {.name = "slot.write_and_read",
+       .prepare = [this] { begin(8); },
+       .actors = {worker({"strict", "produce", "ready", "wait", "region", "write 2", "region_end"}),
+                  worker({"strict", "attach sequential oldest", "ready", "wait", "region", "take", "release", "take",
+                          "release", "leave", "region_end"})},
+       .judge = [this] { return what_is_wrong(); }},
+      8, 30);
 }
 
 TEST_P(SlotCrash, InNoOrderOfTwoProducersAndAJoinerOneOfThemKilled) {
-  ScheduleScenario scenario{.name = "slot.two_producers_and_a_joiner",
-                            .prepare = [this] { begin(8); },
-                            .actors = {next_producer(1), next_producer(1),
-                                       worker({"strict", "attach latest next", "ready", "wait", "region",
-                                               "attach sequential oldest", "leave", "region_end"})},
-                            .judge = [this] { return what_is_wrong(); }};
-  const auto report = explore_schedules(scenario, {.depth = 3,
-                                                   .random_runs = 60 * holdfast::test::thoroughness(),
-                                                   .random_length = 20,
-                                                   .kills = 1,
-                                                   .seed = holdfast::test::seed_of_this_run()});
-  EXPECT_TRUE(report.ok()) << to_string(report);
-  std::cout << to_string(report) << '\n';
+  crash_lab::expect_no_order_goes_wrong({.name = "slot.two_producers_and_a_joiner",
+                                         .prepare = [this] { begin(8); },
+                                         .actors = {next_producer(1), next_producer(1),
+                                                    worker({"strict", "attach latest next", "ready", "wait", "region",
+                                                            "attach sequential oldest", "leave", "region_end"})},
+                                         .judge = [this] { return what_is_wrong(); }},
+                                        4, 60, 1);
 }
