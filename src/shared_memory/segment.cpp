@@ -56,7 +56,8 @@ Is judge(const SegmentFound& found) noexcept {
   const SegmentHeader& header = found.header;
   if (header.magic != segment_magic) return Is::foreign;
   if (header.version != segment_version || header.header_size != sizeof(SegmentHeader)) return Is::other_version;
-  if (header.word_size != word_size) return Is::other_word_size;
+  if (header.word_size != word_size)
+    return header.word_size == 32 || header.word_size == 64 ? Is::other_word_size : Is::corrupt;
   const bool sound = header.file_size == found.facts.size && header.data_offset == data_offset && header.size != 0 &&
                      header.size <= header.file_size && header.file_size - header.size >= data_offset &&
                      header.file_size % page == 0 && header.alignment >= page &&

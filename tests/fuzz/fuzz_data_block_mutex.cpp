@@ -56,6 +56,7 @@ const std::vector<fuzz::Image>& images() {
 const std::vector<std::error_condition> refusals = {condition(errc::foreign),
                                                     condition(errc::corrupt),
                                                     condition(errc::version_mismatch),
+                                                    condition(errc::layout_mismatch),
                                                     condition(errc::other_pid_namespace),
                                                     condition(errc::incomplete),
                                                     condition(errc::too_many_participants),
