@@ -157,9 +157,9 @@ std::string in_words(const Report& report) {
       "How often a victim was killed at each named step, and after an instruction that followed it.\n\n"
       "| step | killed at it | killed at an instruction after it | failures |\n| --- | ---: | ---: | ---: |\n";
   for (const auto& [step, by_engine] : report.steps) {
-    const auto kills_by = [&, &by_engine = by_engine](const char* engine) {
-      const auto found = by_engine.find(engine);
-      return found == by_engine.end() ? Kills{} : found->second;
+    const auto kills_by = [&engines_of_step = by_engine](const char* engine) {
+      const auto found = engines_of_step.find(engine);
+      return found == engines_of_step.end() ? Kills{} : found->second;
     };
     const Kills at = kills_by("steps"), after = kills_by("instructions");
     text += fmt::format("| {} | {} | {} | {} |\n", step, at.kills, after.kills, at.failures + after.failures);
