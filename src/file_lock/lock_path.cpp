@@ -90,7 +90,11 @@ Resolved follow(const std::filesystem::path& resource) {
     if (why == std::errc::invalid_argument || why == std::errc::no_such_file_or_directory ||
         why == std::errc::filename_too_long)  // no link
       return {std::move(parent.descriptor), std::move(parts.name)};
-    if (why != platform::done) refuse(why, resource, "", "");  // or one resource would have two locks
+    // Or one resource would have two locks.
+    if (why == std::errc::permission_denied)
+      refuse(why, resource, "no permission to see whether it is a link",
+             "the user of this process needs write and search permission in its directory");
+    if (why != platform::done) refuse(why, resource, "", "");
     path = std::move(target);
     from = std::move(parent.descriptor);
   }
