@@ -44,7 +44,16 @@ class SegmentPlace {
 
 /// What bears a name, or is behind a descriptor.
 struct SegmentFound {
-  enum class Is { absent, incomplete, foreign, other_version, other_word_size, corrupt, unreadable, complete } is = Is::absent;
+  enum class Is {
+    absent,
+    incomplete,
+    foreign,
+    other_version,
+    other_word_size,
+    corrupt,
+    unreadable,
+    complete
+  } is = Is::absent;
   platform::Descriptor file{};
   platform::SegmentFile facts{};
   SegmentHeader header{};
