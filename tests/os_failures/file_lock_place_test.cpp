@@ -97,8 +97,8 @@ struct Thing {
   std::function<void(const fs::path& place)> make;
 };
 const std::vector<Thing> things{
-    {"file", [](const fs::path& place) { std::ofstream{place} << "mine"; }},
-    {"empty_file", [](const fs::path& place) { std::ofstream{place}; }},
+    {"file", [](const fs::path& place) { ASSERT_TRUE(std::ofstream{place} << "mine"); }},
+    {"empty_file", [](const fs::path& place) { ASSERT_TRUE(std::ofstream{place}); }},
     {"link_to_a_file",
      [](const fs::path& place) {
        std::ofstream{place.parent_path() / "target"} << "mine";
@@ -156,7 +156,8 @@ TEST_P(FileLockPlaceTaken, IsNoObstacleAnyMoreOnceItIsMovedAway) {
 TEST_P(FileLockPlaceTaken, InsteadOfAHeldLockIsABrokenLockForItsOwnerAndAnErrorForAWaiter) {
   auto owner = start({}, "hold", {resource_, "fair"});
   auto waiter = start({}, "wait_then_hold", {resource_, "fair"});
-  ASSERT_TRUE(wait_for_queue(resource_, 1));
+  // Asleep, not only queued: on its way there it would find the place free, and take it.
+  ASSERT_TRUE(wait_until([&] { return waits_for_lock(waiter); })) << waiter.report();
   fs::rename(dir_ / "x.lock", dir_ / "elsewhere");
   GetParam().make(dir_ / "x.lock");
   dir_.allow_leftovers();
