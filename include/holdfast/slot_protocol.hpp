@@ -280,7 +280,7 @@ class SlotWriter {
   /// Null: there is something to be looked after first, by acquire_slowly().
   [[nodiscard]] std::byte* try_acquire() noexcept {
     // relaxed: equal or not. That a broken producer writes nowhere else is P3's business.
-    if (next_ >= room_until_ || thread_ != &this_threads_address || held_ ||
+    if (next_ >= room_until_ || thread_ != &this_threads_address || current_ != nullptr ||
         shared_->role.load(std::memory_order_relaxed) != role_)
       return nullptr;
     return begin();
@@ -315,20 +315,22 @@ class SlotWriter {
     HOLDFAST_STEP(slot, P8);
     entry_->head.store(next_, std::memory_order_release);  // P9, E-commit
     HOLDFAST_STEP(slot, P9);
-    held_ = false;
+    current_ = nullptr;
     light_barrier(*shared_, fences_);  // B-park-reader
     // P10. relaxed: the barrier has ordered it; whoever is woken reads head itself.
     if (shared_->readers_waiting.load(std::memory_order_relaxed) != 0 && !HOLDFAST_MUTANT(slot, readers_not_woken))
       wake_readers();
     HOLDFAST_STEP(slot, P10);
     if (shared_->role.load(std::memory_order_relaxed) != role_) fail_reclaimed();
-    const auto* const later = reinterpret_cast<const std::byte*>(&ring_.header(next_ + ring_.ahead));
-    prefetch_to_write(later);
-    if (ring_.stride > 64) prefetch_to_write(later + 64);
+    if (next_ + ring_.ahead < free_until_) {  // not one that is being read: two that take it from each other are slower
+      const auto* const later = reinterpret_cast<const std::byte*>(&ring_.header(next_ + ring_.ahead));
+      prefetch_to_write(later);
+      if (ring_.stride > 64) prefetch_to_write(later + 64);
+    }
   }
   /// The slot is abandoned; the next one has the same number. The claim stays (I2).
   void drop() noexcept {
-    held_ = false;
+    current_ = nullptr;
     HOLDFAST_STEP(slot, drop);
   }
   [[nodiscard]] bool is_abandoned() const noexcept { return abandoned_; }  ///< Only the handle keeps it.
@@ -341,7 +343,6 @@ class SlotWriter {
     current_->label.store(0, std::memory_order_relaxed);  // P5. relaxed: only a successor judges it, after a death
     std::atomic_signal_fence(std::memory_order_seq_cst);  // before the payload's bytes
     HOLDFAST_STEP(slot, P5);
-    held_ = true;
     return slot();
   }
   [[gnu::cold]] void wake_readers() noexcept;
@@ -351,15 +352,15 @@ class SlotWriter {
 
   std::uint64_t next_ = 0;        // the sequence number that is written next
   std::uint64_t room_until_ = 0;  // below it nothing has to be looked at
+  std::uint64_t free_until_ = 0;  // below it no slot has still to be read by who is waited for
   const void* thread_ = nullptr;  // the thread it serves; null: none yet
   Shared* shared_ = nullptr;
   std::uint64_t role_ = 0;  // as it is while this is the producer
   Entry* entry_ = nullptr;
   Ring ring_;
-  SlotHeader* current_ = nullptr;
+  SlotHeader* current_ = nullptr;  // of the slot that is held; null: none
   std::uint64_t voids_ = 0, bytes_ = 0;
   unsigned totals_turn_ = 0;
-  bool held_ = false;
   bool abandoned_ = false;
   bool fences_ = true;   // the block's barrier mode
   bool stamps_ = false;  // time stamp or checksum

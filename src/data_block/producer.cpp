@@ -258,7 +258,7 @@ AcquireStatus Producer::acquire(const Patience& patience) {
     if (thread_ != nullptr) fail_thread();
     thread_ = &this_threads_address;
   }
-  if (held_)
+  if (holds())
     throw Error{errc::in_use,
                 "acquire a slot of",
                 block_->path(),
@@ -349,9 +349,9 @@ AcquireStatus Producer::acquire(const Patience& patience) {
       looked_until_ = next_;
       continue;
     }
-    room_until_ = std::min(looked_until_, first_held_from(next_));
-    if (lowest_ != no_sequence && block_->on_full() != OnFull::overwrite_oldest)
-      room_until_ = std::min(room_until_, lowest_ + ring_.count());
+    const bool waits_for_them = lowest_ != no_sequence && block_->on_full() != OnFull::overwrite_oldest;
+    free_until_ = waits_for_them ? lowest_ + ring_.count() : no_sequence;
+    room_until_ = std::min({looked_until_, first_held_from(next_), free_until_});
     static_cast<void>(begin());
     return AcquireStatus::ok;
   }
@@ -572,7 +572,7 @@ DataBlockMutex& Producer::zone_mutex() {
 }
 
 void Producer::adopt() {
-  if (held_)
+  if (holds())
     throw Error{errc::in_use,
                 "move the producer of",
                 block_->path(),

@@ -24,7 +24,7 @@ class Producer final : public SlotWriter, ForkAware {
 
   [[nodiscard]] AcquireStatus acquire(const Patience& patience);
   void abandon() noexcept { abandoned_ = true; }
-  [[nodiscard]] bool holds() const noexcept { return held_; }
+  [[nodiscard]] bool holds() const noexcept { return current_ != nullptr; }
   [[nodiscard]] const Block& block() const noexcept { return *block_; }
   [[nodiscard]] LockOutcome outcome() const noexcept { return outcome_; }
   [[nodiscard]] const std::optional<ProcessIdentity>& previous_owner() const noexcept { return previous_owner_; }
