@@ -9,7 +9,7 @@
 #include <string_view>
 
 namespace holdfast::detail {
-/// Called at each step; set by the harness (testing/steps.hpp) in a worker that the crash lab has started.
+/// Called at each step; run_worker (testing/worker.hpp) sets it in workers of the harness.
 inline std::atomic<void (*)(const char* step)> step_handler = nullptr;
 
 inline void reach_step(const char* step) {
