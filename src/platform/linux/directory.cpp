@@ -177,8 +177,8 @@ Writer writer_of(int channel) noexcept {
     if (size < 0 && errno == EAGAIN) return has_strays ? Writer::noisy : Writer::quiet;
     has_strays = has_strays || size > 0;
   }
-  return Writer::
-      noisy;  // or no answer: to be asked again after a while, for who polls is not told that all have gone before
+  // Or no answer: to be asked again after a while, for who polls is not told that all have gone before.
+  return Writer::noisy;
 }
 
 bool has_name(int descriptor) noexcept {
