@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <random>
 #include <set>
@@ -204,24 +205,37 @@ TEST_F(JournalTest, LeavesOutAnEntryThatAKillCutShort) {
 
 // ---- check_history -------------------------------------------------------------------------------------------------
 
+constexpr std::uint64_t ms = 1'000'000;
+
 /// One entry per item, a millisecond apart.
 class HistoryOf {
  public:
-  HistoryOf& operator()(std::uint32_t who, Event event) { return at(time_ + 1, who, event); }
-  HistoryOf& at(std::uint64_t milliseconds, std::uint32_t who, Event event) {
-    time_ = milliseconds;
-    entries_.push_back({time_ * 1'000'000, who, event});
+  HistoryOf& operator()(std::uint32_t who, Event event) {
+    entries_.push_back({(entries_.size() + 1) * ms, who, event});
     return *this;
   }
   [[nodiscard]] History check() const { return check_history(entries_); }
 
  private:
-  std::uint64_t time_ = 0;
   std::vector<Entry> entries_;
 };
+/// The same where it matters when, in milliseconds.
+struct TimedEntry {
+  std::uint64_t time;
+  std::uint32_t who;
+  Event event;
+};
+History check_timed(std::initializer_list<TimedEntry> timed) {
+  std::vector<Entry> entries;
+  for (const auto& [time, who, event] : timed) entries.push_back({time * ms, who, event});
+  return check_history(entries);
+}
+std::uint64_t longest_gap(std::initializer_list<TimedEntry> timed) { return check_timed(timed).longest_gap_ns; }
+std::uint64_t longest_recovery(std::initializer_list<TimedEntry> timed) {
+  return check_timed(timed).longest_recovery_ns;
+}
 constexpr auto arrived = Event::arrived, entered = Event::entered, left = Event::left, gave_up = Event::gave_up,
                doomed = Event::doomed, recovered = Event::recovered;
-constexpr std::uint64_t ms = 1'000'000;
 
 TEST(CheckHistory, SaysNothingOfNothing) {
   const auto history = check_history({});
@@ -342,135 +356,71 @@ TEST(CheckHistory, DoesNotCountPassingThoseWhoGaveUpOrWereKilled) {
 
 TEST(CheckHistory, MeasuresTheLongestGapOnlyWhileSomebodyWaits) {
   // Nobody waits between 3 and 1000 ms; 2 waits 5 ms for 1.
-  EXPECT_EQ(HistoryOf{}
-                .at(1, 1, arrived)
-                .at(2, 1, entered)
-                .at(3, 1, left)
-                .at(1000, 1, arrived)
-                .at(1001, 1, entered)
-                .at(1003, 2, arrived)
-                .at(1008, 1, left)
-                .at(1009, 2, entered)
-                .at(1010, 2, left)
-                .check()
-                .longest_gap_ns,
+  EXPECT_EQ(longest_gap({{1, 1, arrived},
+                         {2, 1, entered},
+                         {3, 1, left},
+                         {1000, 1, arrived},
+                         {1001, 1, entered},
+                         {1003, 2, arrived},
+                         {1008, 1, left},
+                         {1009, 2, entered},
+                         {1010, 2, left}}),
             5 * ms);
   // Entries count as progress for those who go on waiting.
-  EXPECT_EQ(HistoryOf{}
-                .at(1, 1, arrived)
-                .at(2, 2, arrived)
-                .at(3, 3, arrived)
-                .at(10, 1, entered)
-                .at(20, 1, left)
-                .at(21, 2, entered)
-                .at(35, 2, left)
-                .at(36, 3, entered)
-                .at(99, 3, left)
-                .check()
-                .longest_gap_ns,
+  EXPECT_EQ(longest_gap({{1, 1, arrived},
+                         {2, 2, arrived},
+                         {3, 3, arrived},
+                         {10, 1, entered},
+                         {20, 1, left},
+                         {21, 2, entered},
+                         {35, 2, left},
+                         {36, 3, entered},
+                         {99, 3, left}}),
             14 * ms);
 }
 
 TEST(CheckHistory, EndsAGapWithTheLastWaiterOrTheLastEntry) {
-  EXPECT_EQ(HistoryOf{}
-                .at(1, 1, arrived)
-                .at(2, 1, entered)
-                .at(10, 2, arrived)
-                .at(70, 2, gave_up)
-                .at(500, 1, left)
-                .check()
-                .longest_gap_ns,
+  EXPECT_EQ(longest_gap({{1, 1, arrived}, {2, 1, entered}, {10, 2, arrived}, {70, 2, gave_up}, {500, 1, left}}),
             60 * ms);
-  EXPECT_EQ(HistoryOf{}
-                .at(1, 1, arrived)
-                .at(2, 1, entered)
-                .at(10, 2, arrived)
-                .at(80, 2, doomed)
-                .at(500, 1, left)
-                .check()
-                .longest_gap_ns,
-            70 * ms)
+  EXPECT_EQ(longest_gap({{1, 1, arrived}, {2, 1, entered}, {10, 2, arrived}, {80, 2, doomed}, {500, 1, left}}), 70 * ms)
       << "a waiter that is killed after it waited for nothing shows the wedge";
-  EXPECT_EQ(HistoryOf{}
-                .at(1, 1, arrived)
-                .at(2, 1, entered)
-                .at(3, 1, left)
-                .at(10, 2, arrived)
-                .at(90, 3, arrived)
-                .check()
-                .longest_gap_ns,
-            80 * ms);
+  EXPECT_EQ(longest_gap({{1, 1, arrived}, {2, 1, entered}, {3, 1, left}, {10, 2, arrived}, {90, 3, arrived}}), 80 * ms);
 }
 
 TEST(CheckHistory, SurvivesTimesThatAreSlightlyOutOfOrder) {
-  const auto history = HistoryOf{}
-                           .at(10, 1, arrived)
-                           .at(9, 1, entered)
-                           .at(12, 2, arrived)
-                           .at(11, 1, left)
-                           .at(13, 2, entered)
-                           .at(12, 2, left)
-                           .check();
+  const auto history = check_timed(
+      {{10, 1, arrived}, {9, 1, entered}, {12, 2, arrived}, {11, 1, left}, {13, 2, entered}, {12, 2, left}});
   EXPECT_EQ(history.misordered, 0U);
   EXPECT_EQ(history.waits_ns, (std::vector<std::uint64_t>{0, 1 * ms}));
   EXPECT_LE(history.longest_gap_ns, 1 * ms);
 }
 
 TEST(CheckHistory, MeasuresTheLongestRecoveryWhileSomebodyWaits) {
-  EXPECT_EQ(HistoryOf{}
-                .at(1, 1, arrived)
-                .at(2, 1, entered)
-                .at(3, 2, arrived)
-                .at(10, 1, doomed)
-                .at(17, 2, recovered)
-                .at(90, 2, left)
-                .check()
-                .longest_recovery_ns,
-            7 * ms);
-  EXPECT_EQ(HistoryOf{}
-                .at(1, 1, arrived)
-                .at(2, 1, entered)
-                .at(10, 1, doomed)
-                .at(500, 2, arrived)
-                .at(503, 2, recovered)
-                .at(600, 2, left)
-                .check()
-                .longest_recovery_ns,
-            3 * ms)
+  EXPECT_EQ(
+      longest_recovery(
+          {{1, 1, arrived}, {2, 1, entered}, {3, 2, arrived}, {10, 1, doomed}, {17, 2, recovered}, {90, 2, left}}),
+      7 * ms);
+  EXPECT_EQ(
+      longest_recovery(
+          {{1, 1, arrived}, {2, 1, entered}, {10, 1, doomed}, {500, 2, arrived}, {503, 2, recovered}, {600, 2, left}}),
+      3 * ms)
       << "nobody waited before 500";
-  EXPECT_EQ(HistoryOf{}
-                .at(1, 1, arrived)
-                .at(2, 1, entered)
-                .at(10, 1, doomed)
-                .at(20, 2, arrived)
-                .at(60, 2, gave_up)
-                .check()
-                .longest_recovery_ns,
+  EXPECT_EQ(longest_recovery({{1, 1, arrived}, {2, 1, entered}, {10, 1, doomed}, {20, 2, arrived}, {60, 2, gave_up}}),
             40 * ms)
       << "who waited for nothing shows how long it took at least";
-  EXPECT_EQ(HistoryOf{}
-                .at(1, 1, arrived)
-                .at(2, 1, entered)
-                .at(10, 1, doomed)
-                .at(20, 2, arrived)
-                .at(90, 3, arrived)
-                .check()
-                .longest_recovery_ns,
+  EXPECT_EQ(longest_recovery({{1, 1, arrived}, {2, 1, entered}, {10, 1, doomed}, {20, 2, arrived}, {90, 3, arrived}}),
             70 * ms);
 }
 
 TEST(CheckHistory, DoesNotTakeALiveOwnersSectionForARecovery) {
-  EXPECT_EQ(HistoryOf{}
-                .at(1, 1, arrived)
-                .at(2, 1, entered)
-                .at(3, 2, arrived)
-                .at(4, 3, arrived)
-                .at(5, 2, doomed)
-                .at(100, 1, left)
-                .at(101, 3, entered)
-                .at(102, 3, left)
-                .check()
-                .longest_recovery_ns,
+  EXPECT_EQ(longest_recovery({{1, 1, arrived},
+                              {2, 1, entered},
+                              {3, 2, arrived},
+                              {4, 3, arrived},
+                              {5, 2, doomed},
+                              {100, 1, left},
+                              {101, 3, entered},
+                              {102, 3, left}}),
             0U);
 }
 
