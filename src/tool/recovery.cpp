@@ -117,7 +117,7 @@ class Round {
       if (deadline.passed() || !crew_.worker(waiter).is_running()) break;  // a waiter that never sleeps is tested awake
       std::this_thread::sleep_for(200us);
     }
-    const Deadline end{plan_.sleep};
+    const Deadline end{plan_.sleep};  // how long it has slept is part of what is measured
     for (; !end.passed(); throw_if_interrupted())
       std::this_thread::sleep_for(std::min<nanoseconds>(end.remaining(), 20ms));
   }

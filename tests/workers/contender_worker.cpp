@@ -152,6 +152,7 @@ void fork_children(const ContenderArguments& arguments, const WorkerContext& con
     while (child == 0) ::pause();
     children.push_back(child);
   }
+  // It looks: to wait for the release is to take it away from the threads that lock.
   while (!context.released()) std::this_thread::sleep_for(1ms);
   for (const pid_t child : children) {
     ::kill(child, SIGKILL);

@@ -230,7 +230,7 @@ class Actor {
       if (!slot) continue;
       write_into(slot);
       ++count;
-      if (rate != 0 && count % rate == 0) std::this_thread::sleep_for(1ms);
+      if (rate != 0 && count % rate == 0) std::this_thread::sleep_for(1ms);  // its pace; nothing is waited for
     }
     std::printf("wrote %llu messages\n", static_cast<unsigned long long>(count));
   }

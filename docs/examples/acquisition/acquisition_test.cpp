@@ -36,6 +36,7 @@ std::optional<std::uint64_t> told(const WorkerProcess& program, const std::strin
 }
 
 /// Waits until it has told at least that number. False: it ended before, or has not in half a minute.
+/// Looks again and again: these are programs as users have them, and what they print announces itself to nobody.
 bool tells(const WorkerProcess& program, const std::string& word, std::uint64_t least) {
   for (const Deadline deadline{30s}; !deadline.passed(); std::this_thread::sleep_for(1ms)) {
     const bool runs = program.is_running();

@@ -23,7 +23,7 @@ void acquire(DataBlockProducer& producer) {
   constexpr auto period = 1ms;
   std::uint64_t number = producer.statistics().committed;  // a run goes on where the detector before this one died
   for (auto tick = Clock::now(); run_is_over == 0; tick += period) {
-    std::this_thread::sleep_until(tick);
+    std::this_thread::sleep_until(tick);  // the detector's own pace; nothing is waited for
     if (auto slot = producer.acquire_write_slot(tick + period)) {
       read_out(slot.as<Frame>(), number++);
       slot.commit(sizeof(Frame));  // not reached, by an exception or a kill: nothing becomes visible
