@@ -159,7 +159,7 @@ static_assert(sizeof(SlotHeader) == 32 && std::atomic<std::uint64_t>::is_always_
 struct BooksRecord {
   std::atomic<std::uint64_t> position, skipped, voids;
 };
-/// Of a producer: valid once `head` has reached `position` (I6).
+/// Of a producer: of what is below `position`; the slots from there to `head` tell the rest (I6).
 struct TotalsRecord {
   std::atomic<std::uint64_t> position, bytes, voids;
 };
@@ -295,24 +295,18 @@ class SlotWriter {
     if (bytes > ring_.size || thread_ != &this_threads_address) fail_commit(bytes);
     SlotHeader& header = *current_;
     HOLDFAST_STEP(slot, P6);
-    // P7. relaxed: E-commit below publishes them.
-    header.length.store(bytes, std::memory_order_relaxed);
+    // P7. release: who reads one of these words in a slot that is written anew sees the claim for it (E-totals).
+    header.length.store(bytes, std::memory_order_release);
     header.voids.store(voids_, std::memory_order_relaxed);
     if (stamps_) stamp(header, bytes);
     std::atomic_signal_fence(std::memory_order_release);  // the label after all of it, for who finds this process dead
-    if (HOLDFAST_MUTANT(slot, head_before_label)) entry_->head.store(next_ + 1, std::memory_order_release);
-    header.label.store(slot_label::in_role(next_, role_), std::memory_order_relaxed);
     HOLDFAST_STEP(slot, P7);
+    if (HOLDFAST_MUTANT(slot, head_before_label)) entry_->head.store(next_ + 1, std::memory_order_release);
+    // P8. relaxed: E-commit below publishes it.
+    header.label.store(slot_label::in_role(next_, role_), std::memory_order_relaxed);
+    HOLDFAST_STEP(slot, P8);
     ++next_;
     bytes_ += bytes;
-    if (HOLDFAST_MUTANT(slot, totals_after_head)) entry_->head.store(next_, std::memory_order_release);
-    // P8. release: after the head stored before, so that who sees one of these words does not take the record for the one
-    // that was valid then (E-books).
-    TotalsRecord& record = entry_->totals[totals_turn_ ^= HOLDFAST_MUTANT(slot, one_totals_record) ? 0U : 1U];
-    record.position.store(next_, std::memory_order_release);
-    record.bytes.store(bytes_, std::memory_order_release);
-    record.voids.store(voids_, std::memory_order_release);
-    HOLDFAST_STEP(slot, P8);
     entry_->head.store(next_, std::memory_order_release);  // P9, E-commit
     HOLDFAST_STEP(slot, P9);
     current_ = nullptr;
@@ -340,7 +334,7 @@ class SlotWriter {
   ~SlotWriter() = default;
   [[nodiscard]] std::byte* begin() noexcept {
     current_ = &ring_.header(next_);
-    current_->label.store(0, std::memory_order_relaxed);  // P5. relaxed: only a successor judges it, after a death
+    current_->label.store(0, std::memory_order_release);  // P5, E-totals
     std::atomic_signal_fence(std::memory_order_seq_cst);  // before the payload's bytes
     HOLDFAST_STEP(slot, P5);
     return slot();
@@ -360,7 +354,6 @@ class SlotWriter {
   Ring ring_;
   SlotHeader* current_ = nullptr;  // of the slot that is held; null: none
   std::uint64_t voids_ = 0, bytes_ = 0;
-  unsigned totals_turn_ = 0;
   bool abandoned_ = false;
   bool fences_ = true;   // the block's barrier mode
   bool stamps_ = false;  // time stamp or checksum

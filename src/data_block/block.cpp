@@ -289,8 +289,7 @@ bool Block::is_quarantined(std::uint64_t sequence) const noexcept {
 
 bool Block::is_valid(std::uint64_t sequence, const Role& role) const noexcept {
   const SlotHeader& header = ring_.header(sequence);
-  // relaxed: written before the head that was acquired.
-  const std::uint64_t label = header.label.load(std::memory_order_relaxed);
+  const std::uint64_t label = header.label.load(std::memory_order_acquire);  // E-totals
   if (label == slot_label::in_role(sequence, role.word) || HOLDFAST_MUTANT(slot, label_not_looked_at)) return true;
   // The label after the quarantines: one that has ended meanwhile has cleared it.
   return slot_label::names(label, sequence) && sequence < role.entry->base.load(std::memory_order_relaxed) &&
@@ -306,18 +305,32 @@ TotalsRecord& Block::record_at(Entry& entry, std::uint64_t head) noexcept {
   return a >= b ? first : second;
 }
 
+Block::Totals Block::totals_from(const TotalsRecord& record, const Role& role) const noexcept {
+  const auto position = record.position.load(std::memory_order_acquire);
+  Totals totals{role.head, record.bytes.load(std::memory_order_acquire), record.voids.load(std::memory_order_acquire)};
+  for (std::uint64_t s = position; s < role.head && s - position < ring_.count(); ++s) {
+    if (is_valid(s, role))
+      totals.bytes += std::min<std::uint64_t>(ring_.header(s).length.load(std::memory_order_acquire), ring_.size);
+    else
+      ++totals.voids;
+  }
+  return totals;
+}
+
 Block::Totals Block::totals() const noexcept {
   std::uint64_t seen = no_sequence;
   for (int still = 0, patience = 1'000'000;; --patience) {
     const Role now = role();
     const TotalsRecord& record = record_at(*now.entry, now.head);
-    // A record is whole if the head had reached its position before it was read, and its position is the same after it
-    // was: its producer changes that first (E-books). The head may have gone on.
     const auto position = record.position.load(std::memory_order_acquire);
-    const Totals totals{position, record.bytes.load(std::memory_order_acquire),
-                        record.voids.load(std::memory_order_acquire)};
-    if (position <= now.head && record.position.load(std::memory_order_relaxed) == position) return totals;
-    // One record for each head: where the head stands still, somebody has written into the records what he should not.
+    const Totals totals = totals_from(record, now);
+    // The record is whole if its position has not changed: its producer makes it none first (E-books). The slots are those that
+    // were meant if nobody has claimed them since for what comes after (E-totals).
+    const bool whole = position <= now.head && record.position.load(std::memory_order_relaxed) == position;
+    const bool unclaimed =
+        position == now.head || now.entry->claim.load(std::memory_order_relaxed) - position <= ring_.count();
+    if (whole && unclaimed && shared_->role.load(std::memory_order_relaxed) == now.word) return totals;
+    // Where the head stands still, somebody has written into the words what he should not.
     still = now.head == seen ? still + 1 : 0;
     seen = now.head;
     if (still == 100 || patience == 0) return {now.head, 0, 0};

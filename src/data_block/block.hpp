@@ -68,13 +68,15 @@ class Block {
   [[nodiscard]] bool is_quarantined(std::uint64_t sequence) const noexcept;
   /// Data of that sequence, to one who holds it, has seen that role, and knows that it is below head.
   [[nodiscard]] bool is_valid(std::uint64_t sequence, const Role& role) const noexcept;
-  /// Voids below a head, and the head they were counted at (E-books).
+  /// Bytes of payload and voids below a head, and that head.
   struct Totals {
     std::uint64_t head, bytes, voids;
   };
   [[nodiscard]] Totals totals() const noexcept;
-  /// The greatest position that is not beyond that head.
+  /// Of the two the one with the greatest position that is not beyond that head.
   [[nodiscard]] static TotalsRecord& record_at(Entry& entry, std::uint64_t head) noexcept;
+  /// What the record has, and the slots from its position to the head of that role (I6). Exact while nobody writes there.
+  [[nodiscard]] Totals totals_from(const TotalsRecord& record, const Role& role) const noexcept;
 
   /// An entry of this process, joining, with cleared words. Throws errc::too_many_participants.
   struct Claimed {

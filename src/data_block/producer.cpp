@@ -12,6 +12,8 @@ using Clock = std::chrono::steady_clock;
 
 /// Belongs to no thread: a producer or consumer in a forked child.
 constexpr char nobodys = 0;
+/// At most so many slots tell what the totals record does not yet.
+constexpr std::uint64_t longest_without_totals = 64;
 }  // namespace
 
 // ---- the role ------------------------------------------------------------------------------------------------------
@@ -143,12 +145,13 @@ bool Producer::take(const Block::Role& from) {
   Entry& old = *from.entry;
   const std::uint64_t head =
       HOLDFAST_MUTANT(slot, head_before_proof) ? from.head : old.head.load(std::memory_order_acquire);
-  const TotalsRecord& totals = Block::record_at(old, head);
+  const Block::Totals totals = block_->totals_from(Block::record_at(old, head), {from.word, &old, head});
   claim_ = std::max(old.claim.load(std::memory_order_acquire), head);
   if (HOLDFAST_MUTANT(slot, lower_claim)) claim_ = head;
   if (claim_ - head > ring_.count()) claim_ = head + ring_.count();  // of a damaged block
-  bytes_ = totals.bytes.load(std::memory_order_acquire);
-  voids_ = totals.voids.load(std::memory_order_acquire);
+  bytes_ = totals.bytes;
+  voids_ = totals.voids;
+  noted_ = head;
   entry_->base.store(head, std::memory_order_relaxed);
   entry_->claim.store(claim_, std::memory_order_relaxed);
   entry_->totals[0].bytes.store(bytes_, std::memory_order_relaxed);
@@ -202,15 +205,16 @@ bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
     broken.state.compare_exchange_strong(state, entry_state::with(state, EntryState::broken),
                                          std::memory_order_acq_rel);
   HOLDFAST_STEP(slot, K5);
-  const TotalsRecord& totals = Block::record_at(broken, seal);
-  bytes_ = totals.bytes.load(std::memory_order_acquire);
-  voids_ = totals.voids.load(std::memory_order_acquire);
+  entry_->base.store(seal, std::memory_order_relaxed);  // K6
+  const Block::Totals totals = block_->totals_from(Block::record_at(broken, seal), {unsettled, entry_, seal});
+  bytes_ = totals.bytes;
+  voids_ = totals.voids;
+  noted_ = seal;
   for (auto member : {&Entry::waits, &Entry::refused, &Entry::reclaims})
     (entry_->*member).store((broken.*member).load(std::memory_order_relaxed), std::memory_order_relaxed);
   entry_->totals[0].bytes.store(bytes_, std::memory_order_relaxed);
   entry_->totals[0].voids.store(voids_, std::memory_order_relaxed);
   entry_->totals[0].position.store(seal, std::memory_order_relaxed);
-  entry_->base.store(seal, std::memory_order_relaxed);  // K6
   entry_->head.store(seal, std::memory_order_release);
   HOLDFAST_STEP(slot, K6);
   claim_ = std::max(claim, seal);
@@ -288,6 +292,7 @@ AcquireStatus Producer::acquire(const Patience& patience) {
       }
     }
     HOLDFAST_STEP(slot, P1);
+    note_totals();
     if (next_ >= claim_) {  // P2
       claim_ = next_ + block_->batch();
       if (!HOLDFAST_MUTANT(slot, claim_after_look)) entry_->claim.store(claim_, std::memory_order_release);
@@ -351,10 +356,25 @@ AcquireStatus Producer::acquire(const Patience& patience) {
     }
     const bool waits_for_them = lowest_ != no_sequence && block_->on_full() != OnFull::overwrite_oldest;
     free_until_ = waits_for_them ? lowest_ + ring_.count() : no_sequence;
-    room_until_ = std::min({looked_until_, first_held_from(next_), free_until_});
+    room_until_ = std::min({looked_until_, first_held_from(next_), free_until_, next_ + longest_without_totals});
     static_cast<void>(begin());
     return AcquireStatus::ok;
   }
+}
+
+/// P2: into the record that is not valid now, whose position is none until it is whole. Before the claim (E-totals).
+void Producer::note_totals() noexcept {
+  const std::uint64_t head = next_ - pending();
+  if (head == noted_) return;
+  TotalsRecord& record = entry_->totals[totals_turn_ ^= HOLDFAST_MUTANT(slot, one_totals_record) ? 0U : 1U];
+  // release: who reads one of these words sees the ones before it (E-books).
+  record.position.store(HOLDFAST_MUTANT(slot, totals_position_first) ? head : no_sequence, std::memory_order_release);
+  HOLDFAST_STEP(slot, P2_none);
+  record.bytes.store(bytes_, std::memory_order_release);
+  record.voids.store(voids_ - pending(), std::memory_order_release);
+  record.position.store(head, std::memory_order_release);
+  noted_ = head;
+  HOLDFAST_STEP(slot, P2_totals);
 }
 
 /// lowest_ and has_holds_, scanned again while holds move (B-move).

@@ -43,6 +43,7 @@ class Producer final : public SlotWriter, ForkAware {
   void clear_labels(std::uint64_t first, std::uint64_t end, std::uint64_t epoch) noexcept;
   void after_fork_in_child() noexcept override;
 
+  void note_totals() noexcept;
   void look_at_consumers();
   void collect_holds();
   void add_hold(std::uint64_t first, std::uint64_t count, std::size_t index) noexcept;
@@ -69,6 +70,8 @@ class Producer final : public SlotWriter, ForkAware {
   std::optional<DataBlockMutex> zone_mutex_;
   bool forked_ = false;
 
+  std::uint64_t noted_ = 0;  // the position of the totals record that is valid
+  unsigned totals_turn_ = 0;
   std::uint64_t claim_ = 0;
   std::uint64_t looked_until_ = 0;      // P3 has been done below it
   std::uint64_t lowest_ = no_sequence;  // of what sequential consumers have not released; no_sequence: there are none

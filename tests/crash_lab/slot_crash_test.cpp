@@ -141,8 +141,8 @@ TEST_P(SlotCrash, OfAWriterAtWork) {
                                            "acquire", "drop", "write 1", "region_end"}),
                          .rescuer = next_producer(),
                          .judge = {},
-                         .steps = {"slot.P1", "slot.P2", "slot.P3", "slot.P5", "slot.P6", "slot.P7", "slot.P8",
-                                   "slot.P9", "slot.P10", "slot.drop"}};
+                         .steps = {"slot.P1", "slot.P2_none", "slot.P2_totals", "slot.P2", "slot.P3", "slot.P5",
+                                   "slot.P6", "slot.P7", "slot.P8", "slot.P9", "slot.P10", "slot.drop"}};
   put_through_the_lab(scenario);
   scenario.prepare = [this] { begin(); };
   put_images_through_the_lab(scenario);

@@ -234,7 +234,9 @@ TEST_F(BrokenProducer, StoppedAnywhereInACommitDeliversItsMessageWholeOrNotAtAll
   }
   ASSERT_NO_FATAL_FAILURE(stop_after(0));
   ASSERT_GT(committed, labelled);
-  for (long instructions = labelled - 30; instructions < committed + 60; instructions += 4) {
+  const auto is_between = [&](long instructions) { return labelled - 4 <= instructions && instructions < committed; };
+  for (long instructions = labelled - 30; instructions < committed + 60;
+       instructions += is_between(instructions) ? 1 : 4) {
     ASSERT_NO_FATAL_FAILURE(stop_after(instructions));
     if (HasFailure()) return;
   }

@@ -30,6 +30,7 @@
 
 #define BATCH 2
 #define SEQUENCES (LAST + 1)
+#define NONE 255
 #define p _pid
 #define slot(s) ((s) % N)
 
@@ -98,15 +99,18 @@ T1_claim: atomic { if :: MAY_DIE :: true -> claim[p] = s; claimed = s fi }
 #else
 T1_claim: atomic { if :: MAY_DIE :: true -> claimed = (claim[0] > s -> claim[0] : s); claim[p] = claimed fi }
 #endif
-T1_totals: atomic {            /* of the two the one with the greatest position that is not beyond head */
+T1_totals: atomic {            /* of the two the one with the greatest position that is not beyond head; the slots tell the rest */
     if
     :: MAY_DIE
     :: true ->
       d_step {
-        if
-        :: position_of[0] <= s && (position_of[1] > s || position_of[0] >= position_of[1]) -> voids = voids_of[0]
-        :: else -> voids = voids_of[1]
-        fi;
+        c = (position_of[0] <= s && (position_of[1] > s || position_of[0] >= position_of[1]) -> 0 : 1);
+        voids = voids_of[c];
+        c = position_of[c];
+        do
+        :: c < s -> if :: label[slot(c)] != c + 1 -> voids++ :: else fi; c++
+        :: c >= s -> break
+        od;
         position_of[2] = s; voids_of[2] = voids;
         check(I6_totals, voids == void_count)
       }
@@ -137,6 +141,23 @@ P1: atomic {
 #ifdef SEED_NOBARRIER_WRITER   /* P3 reads what was before P2 */
 P3_early: atomic { remembered[slot(s)] = held(s); remembered[slot(s + 1)] = held(s + 1) }
 #endif
+P2_none: atomic {              /* the totals of what is below head, before the claim */
+    if
+    :: MAY_DIE
+    :: position_of[2 * p + turn] == s - row -> goto P2
+    :: position_of[2 * p + turn] != s - row ->
+#ifndef SEED_ONERECORD
+      turn = !turn;
+#endif
+#ifdef SEED_POSITIONFIRST
+      position_of[2 * p + turn] = s - row
+#else
+      position_of[2 * p + turn] = NONE
+#endif
+    fi
+  }
+P2_voids: atomic { if :: MAY_DIE :: true -> voids_of[2 * p + turn] = voids - row fi }
+P2_totals: atomic { if :: MAY_DIE :: true -> position_of[2 * p + turn] = s - row fi }
 P2: atomic { if :: MAY_DIE :: true -> claimed = s + BATCH; claim[p] = claimed fi }
 #ifdef SEED_NOBARRIER_WRITER
   goto P4;
@@ -198,15 +219,7 @@ P6_whole: atomic {
     fi
   }
 P7: atomic { if :: MAY_DIE :: true -> label_voids[slot(s)] = voids fi }
-P7_label: atomic { if :: MAY_DIE :: true -> label[slot(s)] = s + 1 fi }
-#ifndef SEED_TOTALSLATE
-#ifndef SEED_ONERECORD
-P8: atomic { if :: MAY_DIE :: true -> turn = !turn; position_of[2 * p + turn] = s + 1 fi }
-#else
-P8: atomic { if :: MAY_DIE :: true -> position_of[2 * p + turn] = s + 1 fi }
-#endif
-P8_voids: atomic { if :: MAY_DIE :: true -> voids_of[2 * p + turn] = voids fi }
-#endif
+P8: atomic { if :: MAY_DIE :: true -> label[slot(s)] = s + 1 fi }
 P9: atomic {
     if
     :: MAY_DIE
@@ -216,9 +229,6 @@ P9: atomic {
       check(S5_voids, voids == void_count)
     fi
   }
-#ifdef SEED_TOTALSLATE
-P8: atomic { if :: MAY_DIE :: true -> turn = !turn; position_of[2 * p + turn] = s; voids_of[2 * p + turn] = voids fi }
-#endif
   goto P1;
 
 leave: atomic { ended[p] = true; goto gone }
