@@ -28,24 +28,11 @@ using holdfast::StartAt;
 namespace {
 constexpr std::size_t slot_size = 100, slot_count = 8;
 
-const std::vector<std::error_condition> fitting = {condition(errc::corrupt),
-                                                   condition(errc::foreign),
-                                                   condition(errc::version_mismatch),
-                                                   condition(errc::layout_mismatch),
-                                                   condition(errc::schema_mismatch),
-                                                   condition(errc::in_use),
-                                                   condition(errc::reclaimed),
-                                                   condition(errc::checksum_mismatch),
-                                                   condition(errc::too_many_participants),
-                                                   condition(errc::incomplete),
-                                                   condition(errc::other_pid_namespace),
-                                                   std::errc::invalid_argument,
-                                                   std::errc::operation_not_supported,
-                                                   std::errc::no_such_file_or_directory,
-                                                   std::errc::no_such_process,
-                                                   std::errc::file_exists,
-                                                   std::errc::state_not_recoverable,
-                                                   std::errc::timed_out};
+const auto fitting = fuzz::refusals_of_segment(
+    {condition(errc::schema_mismatch), condition(errc::in_use), condition(errc::reclaimed),
+     condition(errc::checksum_mismatch), condition(errc::other_pid_namespace), std::errc::invalid_argument,
+     std::errc::operation_not_supported, std::errc::no_such_process, std::errc::file_exists,
+     std::errc::state_not_recoverable, std::errc::timed_out});
 
 void write_some(DataBlockProducer& producer, int count) {
   for (; count > 0; --count) {
@@ -88,11 +75,7 @@ const std::vector<fuzz::Image>& images() {
     for (const auto& [on_full, checksum] : policies) {
       std::optional producer{DataBlockProducer::create(name, options_for(on_full, checksum))};
       auto memory = SharedMemory::attach(name);
-      const auto add = [&] {
-        const auto image = fuzz::image_of(memory);
-        for (const auto users : {fuzz::Who::self, fuzz::Who::dead, fuzz::Who::other_namespace})
-          made.push_back(fuzz::with_users(image, users));
-      };
+      const auto add = [&] { fuzz::add_with_users(made, fuzz::image_of(memory)); };
       static_cast<void>(producer->zone_mutex());
       write_some(*producer, 4);
       {

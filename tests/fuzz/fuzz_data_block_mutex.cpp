@@ -29,11 +29,7 @@ const std::vector<fuzz::Image>& images() {
     auto memory = SharedMemory::create(name, size_of_segment, {.lifetime = holdfast::Lifetime::until_removed});
     {
       auto first = DataBlockMutex::in(memory, places[0]), second = DataBlockMutex::in(memory, places[1]);
-      const auto add = [&] {
-        const auto image = fuzz::image_of(memory);
-        for (const auto users : {fuzz::Who::self, fuzz::Who::dead, fuzz::Who::other_namespace})
-          made.push_back(fuzz::with_users(image, users));
-      };
+      const auto add = [&] { fuzz::add_with_users(made, fuzz::image_of(memory)); };
       add();
       first.lock();
       second.lock();
@@ -53,15 +49,7 @@ const std::vector<fuzz::Image>& images() {
   return all;
 }
 
-const std::vector<std::error_condition> refusals = {condition(errc::foreign),
-                                                    condition(errc::corrupt),
-                                                    condition(errc::version_mismatch),
-                                                    condition(errc::layout_mismatch),
-                                                    condition(errc::other_pid_namespace),
-                                                    condition(errc::incomplete),
-                                                    condition(errc::too_many_participants),
-                                                    std::errc::no_such_file_or_directory,
-                                                    std::errc::invalid_argument};
+const auto refusals = fuzz::refusals_of_segment({condition(errc::other_pid_namespace), std::errc::invalid_argument});
 const std::vector<std::error_condition> cannot_work = {std::errc::state_not_recoverable,
                                                        std::errc::resource_deadlock_would_occur};
 

@@ -30,23 +30,14 @@ const std::vector<fuzz::Image>& images() {
         const auto image = fuzz::image_of(memory);
         memory.detach();
         SharedMemory::remove(name);
-        for (const auto users : {fuzz::Who::self, fuzz::Who::dead, fuzz::Who::other_namespace})
-          made.push_back(fuzz::with_users(image, users));
+        fuzz::add_with_users(made, image);
       }
     return made;
   }();
   return all;
 }
 
-const std::vector<std::error_condition> refusals = {condition(errc::foreign),
-                                                    condition(errc::corrupt),
-                                                    condition(errc::version_mismatch),
-                                                    condition(errc::layout_mismatch),
-                                                    condition(errc::incomplete),
-                                                    condition(errc::in_use),
-                                                    condition(errc::too_many_participants),
-                                                    std::errc::no_such_file_or_directory,
-                                                    std::errc::file_exists};
+const auto refusals = fuzz::refusals_of_segment({condition(errc::in_use), std::errc::file_exists});
 
 void use(const fuzz::SegmentFileOnDisk& disk, SharedMemory& memory) {
   check(memory.size() != 0 && memory.size() <= disk.size(), "more bytes than the file has");

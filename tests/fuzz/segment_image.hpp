@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -35,6 +36,22 @@ inline Image with_users(Image image, Who users) {
     std::memcpy(record + 8, text.data(), text.size());
   }
   return image;
+}
+
+/// The image three times: its users live, are dead, or cannot be judged.
+inline void add_with_users(std::vector<Image>& images, const Image& image) {
+  for (const auto users : {Who::self, Who::dead, Who::other_namespace}) images.push_back(with_users(image, users));
+}
+
+/// What may be said of any damaged segment, and `more`, which only some calls may say.
+inline std::vector<std::error_condition> refusals_of_segment(const std::vector<std::error_condition>& more) {
+  std::vector<std::error_condition> all{
+      condition(holdfast::errc::foreign),          condition(holdfast::errc::corrupt),
+      condition(holdfast::errc::version_mismatch), condition(holdfast::errc::layout_mismatch),
+      condition(holdfast::errc::incomplete),       condition(holdfast::errc::too_many_participants),
+      std::errc::no_such_file_or_directory};
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
 }
 
 /// One change of a segment's file, of 11 bytes:
