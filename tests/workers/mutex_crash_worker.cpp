@@ -25,6 +25,14 @@ int ready(WorkerContext& context) {
   return context.wait_for_release();
 }
 
+/// What a thread does only for its first mutex is over.
+void make_after_another(MutexContender& contender) {
+  contender.make();
+  auto another = contender.another();
+  another.lock();
+  another.unlock();
+}
+
 // ---- regions -------------------------------------------------------------------------------------------------------
 
 int make(WorkerContext& context) {
@@ -45,13 +53,9 @@ int only_make(WorkerContext& context) {
   contender.make();
   return 0;
 }
-/// The thread has had another mutex before.
 int lock_and_unlock(WorkerContext& context) {
   MutexContender contender{context.argument(0), context.argument(1)};
-  contender.make();
-  auto another = contender.another();
-  another.lock();
-  another.unlock();
+  make_after_another(contender);
   if (const int code = ready(context)) return code;
   const CrashRegion region;
   contender.lock();
@@ -61,10 +65,7 @@ int lock_and_unlock(WorkerContext& context) {
 /// The same without anything but the mutex in the region.
 int lock_and_unlock_alone(WorkerContext& context) {
   MutexContender contender{context.argument(0), context.argument(1)};
-  contender.make();
-  auto another = contender.another();
-  another.lock();
-  another.unlock();
+  make_after_another(contender);
   contender.contender().begin_to_ask();
   if (const int code = ready(context)) return code;
   {
@@ -78,10 +79,7 @@ int lock_and_unlock_alone(WorkerContext& context) {
 /// Repairs what it is told of.
 int repair(WorkerContext& context) {
   MutexContender contender{context.argument(0), context.argument(1)};
-  contender.make();
-  auto another = contender.another();
-  another.lock();
-  another.unlock();
+  make_after_another(contender);
   if (const int code = ready(context)) return code;
   const CrashRegion region;
   contender.lock();
