@@ -149,14 +149,9 @@ bool Producer::take(const Block::Role& from) {
   claim_ = std::max(old.claim.load(std::memory_order_acquire), head);
   if (HOLDFAST_MUTANT(slot, lower_claim)) claim_ = head;
   if (claim_ - head > ring_.count()) claim_ = head + ring_.count();  // of a damaged block
-  bytes_ = totals.bytes;
-  voids_ = totals.voids;
-  noted_ = head;
   entry_->base.store(head, std::memory_order_relaxed);
   entry_->claim.store(claim_, std::memory_order_relaxed);
-  entry_->totals[0].bytes.store(bytes_, std::memory_order_relaxed);
-  entry_->totals[0].voids.store(voids_, std::memory_order_relaxed);
-  entry_->totals[0].position.store(head, std::memory_order_relaxed);
+  begin_totals(totals);
   for (auto member : {&Entry::waits, &Entry::refused, &Entry::reclaims})
     (entry_->*member).store((old.*member).load(std::memory_order_relaxed), std::memory_order_relaxed);
   entry_->head.store(head, std::memory_order_release);
@@ -175,13 +170,17 @@ bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
   Entry& broken = block_->entry(root);
   std::uint64_t state = broken.state.load(std::memory_order_acquire);  // names the incarnation (I1)
   const std::uint64_t open = seal_word::open(entry_state::generation(state));
-  std::uint64_t head = broken.head.load(std::memory_order_acquire);
-  if (const auto sealed = broken.seal.load(std::memory_order_acquire); sealed != open)
-    head = seal_word::head(sealed, head);  // K1
+  Block::Totals totals = block_->totals();  // K1: root's, or as who began to break it has them
+  if (const auto sealed = broken.seal.load(std::memory_order_acquire); sealed != open) {
+    const std::uint64_t seal = seal_word::head(sealed, broken.head.load(std::memory_order_acquire));
+    entry_->base.store(seal, std::memory_order_relaxed);
+    totals = block_->totals_from(Block::record_at(broken, seal), {from.word, entry_, seal});
+  }
+  const std::uint64_t head = totals.head;
   entry_->previous.store(root, std::memory_order_relaxed);
   entry_->base.store(head, std::memory_order_relaxed);
   entry_->claim.store(no_sequence, std::memory_order_relaxed);
-  entry_->totals[0].position.store(head, std::memory_order_relaxed);
+  begin_totals({head, totals.bytes, totals.voids});
   entry_->head.store(head, std::memory_order_release);
   HOLDFAST_STEP(slot, K1);
   std::uint64_t expected = from.word;
@@ -206,22 +205,19 @@ bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
                                          std::memory_order_acq_rel);
   HOLDFAST_STEP(slot, K5);
   entry_->base.store(seal, std::memory_order_relaxed);  // K6
-  const Block::Totals totals = block_->totals_from(Block::record_at(broken, seal), {unsettled, entry_, seal});
+  totals = block_->totals_from(Block::record_at(broken, seal), {unsettled, entry_, seal});
   bytes_ = totals.bytes;
   voids_ = totals.voids;
-  noted_ = seal;
+  next_ = seal;
   for (auto member : {&Entry::waits, &Entry::refused, &Entry::reclaims})
     (entry_->*member).store((broken.*member).load(std::memory_order_relaxed), std::memory_order_relaxed);
-  entry_->totals[0].bytes.store(bytes_, std::memory_order_relaxed);
-  entry_->totals[0].voids.store(voids_, std::memory_order_relaxed);
-  entry_->totals[0].position.store(seal, std::memory_order_relaxed);
+  note_totals(seal, voids_);
   entry_->head.store(seal, std::memory_order_release);
   HOLDFAST_STEP(slot, K6);
   claim_ = std::max(claim, seal);
   if (claim_ - seal > ring_.count()) claim_ = seal + ring_.count();  // of a damaged block
   entry_->claim.store(claim_, std::memory_order_release);            // K7
   HOLDFAST_STEP(slot, K7);
-  next_ = seal;
   role_ = role::make(role::epoch(unsettled), claimed_.index);
   const bool taken = shared_->role.compare_exchange_strong(unsettled, role_, std::memory_order_seq_cst);  // K8
   HOLDFAST_STEP(slot, K8);
@@ -292,7 +288,7 @@ AcquireStatus Producer::acquire(const Patience& patience) {
       }
     }
     HOLDFAST_STEP(slot, P1);
-    note_totals();
+    note_totals(next_ - pending(), voids_ - pending());
     if (next_ >= claim_) {  // P2
       claim_ = next_ + block_->batch();
       if (!HOLDFAST_MUTANT(slot, claim_after_look)) entry_->claim.store(claim_, std::memory_order_release);
@@ -362,16 +358,28 @@ AcquireStatus Producer::acquire(const Patience& patience) {
   }
 }
 
+/// Of an entry that nobody looks at yet.
+void Producer::begin_totals(const Block::Totals& totals) noexcept {
+  bytes_ = totals.bytes;
+  voids_ = totals.voids;
+  noted_ = totals.head;
+  totals_turn_ = 0;
+  TotalsRecord& record = entry_->totals[0];
+  record.bytes.store(bytes_, std::memory_order_relaxed);
+  record.voids.store(voids_, std::memory_order_relaxed);
+  record.position.store(noted_, std::memory_order_relaxed);
+  entry_->totals[1].position.store(no_sequence, std::memory_order_relaxed);
+}
+
 /// P2: into the record that is not valid now, whose position is none until it is whole. Before the claim (E-totals).
-void Producer::note_totals() noexcept {
-  const std::uint64_t head = next_ - pending();
+void Producer::note_totals(std::uint64_t head, std::uint64_t voids) noexcept {
   if (head == noted_) return;
   TotalsRecord& record = entry_->totals[totals_turn_ ^= HOLDFAST_MUTANT(slot, one_totals_record) ? 0U : 1U];
   // release: who reads one of these words sees the ones before it (E-books).
   record.position.store(HOLDFAST_MUTANT(slot, totals_position_first) ? head : no_sequence, std::memory_order_release);
   HOLDFAST_STEP(slot, P2_none);
   record.bytes.store(bytes_, std::memory_order_release);
-  record.voids.store(voids_ - pending(), std::memory_order_release);
+  record.voids.store(voids, std::memory_order_release);
   record.position.store(head, std::memory_order_release);
   noted_ = head;
   HOLDFAST_STEP(slot, P2_totals);

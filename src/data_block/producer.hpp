@@ -43,7 +43,8 @@ class Producer final : public SlotWriter, ForkAware {
   void clear_labels(std::uint64_t first, std::uint64_t end, std::uint64_t epoch) noexcept;
   void after_fork_in_child() noexcept override;
 
-  void note_totals() noexcept;
+  void begin_totals(const Block::Totals& totals) noexcept;
+  void note_totals(std::uint64_t head, std::uint64_t voids) noexcept;  ///< And bytes_.
   void look_at_consumers();
   void collect_holds();
   void add_hold(std::uint64_t first, std::uint64_t count, std::size_t index) noexcept;

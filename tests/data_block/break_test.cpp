@@ -279,6 +279,62 @@ TEST_F(BrokenProducer, WhoBreaksMayBeKilledAfterAnyInstruction) {
       });
 }
 
+// Whose head counts until then is the breaker's, and its totals are those of that head.
+TEST_F(BrokenProducer, BooksThatAreReadOrEndBeforeTheBreakerHasSettledAddUp) {
+  auto victim = spawn({"create 200 16 wait", "write 5", "ready", "wait", "write 12", "wait", "write 8", "wait"});
+  keep();
+  const BlockWords words{*keeper_};
+  auto reader = attach_oldest(), early = attach_oldest();
+  auto display = attach({.mode = ReadMode::latest_only, .start = StartAt::oldest()});
+  const auto held = display.acquire_consume_slot(patience);
+  ASSERT_EQ(held.id(), 4U);
+  const auto read_and_let_it_write = [&](std::size_t reads) {
+    EXPECT_EQ(receive_all(reader).size(), reads);
+    EXPECT_EQ(receive_all(early).size(), reads);
+    victim.release();
+  };
+  read_and_let_it_write(5);
+  expect_says(victim, "wrote 16\n");
+  read_and_let_it_write(12);
+  expect_says(victim, "wrote 25\n");
+  const auto before = statistics();
+  ASSERT_EQ(before.voids, 1U) << "the slot of 4 was held when 20 came to it";
+  ASSERT_EQ(before.committed, 25U);
+
+  auto breaker = spawn({"attach latest next", "ready", "wait", "begin", "break_producer", "end"});
+  const InstructionTracer tracer{breaker};
+  ASSERT_TRUE(tracer.run_to_begin()) << breaker.report();
+  const auto& shared = words.shared();
+  for (const bool almost_settled : {false, true}) {
+    SCOPED_TRACE(almost_settled ? "it has a claim of its own (K7)" : "it has just taken the role (K2)");
+    constexpr long most = 100'000;
+    ASSERT_LT(tracer.step(most,
+                          [&] {
+                            return holdfast::detail::role::is_unsettled(shared.role) &&
+                                   (!almost_settled || words.producer().claim != holdfast::detail::no_sequence);
+                          }),
+              most);
+    ASSERT_TRUE(holdfast::detail::role::is_unsettled(shared.role)) << breaker.report();
+    const auto now = statistics();
+    EXPECT_EQ(now.committed, before.committed);
+    EXPECT_EQ(now.voids, before.voids);
+    EXPECT_EQ(now.bytes, before.bytes);
+    expect_all_closed(now);
+    auto& leaving = almost_settled ? reader : early;
+    const auto books = leaving.books();
+    EXPECT_EQ(books, (Books{.committed = 25, .delivered = 17, .in_flight = 8}));
+    { const auto gone = std::move(leaving); }
+    std::size_t ended = 0;
+    for (const auto& consumer : statistics().consumers)
+      if (consumer.ended) {
+        ++ended;
+        EXPECT_EQ(consumer.books, books);
+      }
+    EXPECT_EQ(ended, almost_settled ? 2U : 1U);
+  }
+  breaker.kill();
+}
+
 // ---- consumers ---------------------------------------------------------------------------------------------------------
 
 TEST_F(BrokenConsumer, IsToldAtReleaseAndAtItsNextAcquire) {
