@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <fstream>
+#include <mutex>
 #include <optional>
 #include <set>
+#include <stop_token>
+#include <thread>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -17,6 +21,31 @@ namespace holdfast::harness {
 namespace {
 using Clock = std::chrono::steady_clock;
 constexpr std::size_t most_failures = 10;
+
+/// Kills a worker that is still on its way at the deadline: a tracer waits without a limit for the next point.
+class Watchdog {
+ public:
+  Watchdog(WorkerProcess& worker, Deadline deadline)
+      : thread_{[this, &worker, deadline](const std::stop_token& stop) {
+          std::unique_lock lock{mutex_};
+          wake_.wait_until(lock, stop, deadline.time(), [] { return false; });
+          if (stop.stop_requested()) return;
+          worker.kill();
+          has_killed_ = true;
+        }} {}
+  /// It does not from here on.
+  [[nodiscard]] bool has_killed() {
+    thread_.request_stop();
+    if (thread_.joinable()) thread_.join();
+    return has_killed_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable_any wake_;
+  bool has_killed_ = false;
+  std::jthread thread_;
+};
 
 class Lab {
  public:
@@ -100,7 +129,7 @@ class Lab {
   }
 
   void kill_everywhere(Rescue rescue) {
-    if (rescue == Rescue::killed) measure_rescuer();
+    if (rescue == Rescue::killed && !measure_rescuer()) return;
     for (const auto number : spread(places_.size(), options_.at_most)) {
       if (enough()) return;
       if (rescue != Rescue::killed) {
@@ -177,8 +206,8 @@ class Lab {
       }
       case Rescue::killed: {
         victim.kill();
-        kill_rescuer(rescuer_call);
-        return rescue_after();
+        auto wrong = kill_rescuer(rescuer_call);
+        return wrong.empty() ? rescue_after() : wrong;
       }
       case Rescue::continued: {
         auto rescuer = start(scenario_.rescuer, {});
@@ -207,9 +236,9 @@ class Lab {
     return {};
   }
 
-  /// How long a rescuer's way is, by system calls, after a death in the middle of the victim's.
-  void measure_rescuer() {
-    if (!scenario_.rescuer || places_.empty()) return;
+  /// How long a rescuer's way is, by system calls, after a death in the middle of the victim's. False: it did not get through.
+  bool measure_rescuer() {
+    if (!scenario_.rescuer || places_.empty()) return true;
     auto victim = start_victim();
     {
       Tracer tracer{victim};
@@ -219,13 +248,18 @@ class Lab {
     }
     auto rescuer = start(scenario_.rescuer, {});
     Tracer tracer{rescuer};
+    Watchdog watchdog{rescuer, patience()};
     rescuer_calls_ = 0;
     if (tracer.run_to_region())
       while (tracer.advance(CrashEngine::system_calls)) ++rescuer_calls_;
-    tracer.let_go();
-    auto wrong = rescuer.wait_for_exit(patience()).ok() ? scenario_.judge()
-                                                        : fmt::format("it did not end well\n{}", rescuer.report());
-    if (!wrong.empty()) fail("a rescuer, let to its end under its tracer", std::move(wrong));
+    const bool late = watchdog.has_killed();
+    if (!late) tracer.let_go();
+    auto wrong = !late && rescuer.wait_for_exit(patience()).ok()
+                     ? scenario_.judge()
+                     : fmt::format("it did not end well\n{}", rescuer.report());
+    if (wrong.empty()) return true;
+    fail("a rescuer, let to its end under its tracer", std::move(wrong));
+    return false;
   }
 
   /// Spread over the rescuer's way, and beginning elsewhere for each of the victim's points: together they come everywhere.
@@ -234,13 +268,17 @@ class Lab {
     return 1 + (point - 1) * stride + (number * 0x9E3779B97F4A7C15U >> 32U) % stride;
   }
 
-  /// A rescuer that comes to so many of its system calls, or to the end of its region, and dies.
-  void kill_rescuer(std::uint64_t call) {
+  /// A rescuer that comes to so many of its system calls, or to the end of its region, and dies. What went wrong.
+  std::string kill_rescuer(std::uint64_t call) {
     auto rescuer = start(scenario_.rescuer, {});
     Tracer tracer{rescuer};
+    Watchdog watchdog{rescuer, patience()};
     bool there = tracer.run_to_region();
     for (std::uint64_t n = 0; there && n < call; ++n) there = tracer.advance(CrashEngine::system_calls);
+    if (watchdog.has_killed())
+      return fmt::format("a rescuer did not come to where it was to be killed\n{}", rescuer.report());
     rescuer.kill();
+    return {};
   }
 
   void rescue_images() {

@@ -118,6 +118,17 @@ TEST_P(CrashLabRescues, AWedgeIsAFailureAndNoHang) {
   EXPECT_THAT(report.failures[0].what, HasSubstr("a rescuer did not end well"));
 }
 
+// Whoever is to be killed on its way never gets there.
+TEST_P(CrashLabRescues, AWedgeOfATracedRescuerIsAFailureAndNoHang) {
+  for (const char* rescuer : {"lock", "lock_asleep"}) {
+    auto wedged = scenario("lock", rescuer);
+    const auto report = run_crash_scenario(wedged, GetParam(), {.rescues = {Rescue::killed}, .patience = 1s});
+    ASSERT_EQ(report.failures.size(), 1U) << to_string(report);
+    EXPECT_THAT(report.failures[0].where, HasSubstr("under its tracer"));
+    EXPECT_THAT(report.failures[0].what, HasSubstr("it did not end well"));
+  }
+}
+
 TEST_P(CrashLabRescues, AStepThatIsNeverReachedIsAFailure) {
   auto scenario = whole();
   scenario.steps = {"toy.written", "toy.unheard_of"};

@@ -99,6 +99,18 @@ int lock(WorkerContext& context) {
   return 0;
 }
 
+/// The same, waiting for a signal that never comes.
+int lock_asleep(WorkerContext& context) {
+  auto& shared = words(context);
+  signal_test_ready();
+  context.wait_for_release();
+  const CrashRegion region;
+  while (shared.locked.exchange(1) != 0) ::pause();
+  step("toy.locked");
+  shared.locked.store(0);
+  return 0;
+}
+
 /// Leaves early.
 int exit_early(WorkerContext& context) {
   signal_test_ready();
@@ -116,6 +128,7 @@ constexpr Scenario scenarios[] = {{"write_torn", write_torn},
                                   {"count", count},
                                   {"count_atomically", count_atomically},
                                   {"lock", lock},
+                                  {"lock_asleep", lock_asleep},
                                   {"exit_early", exit_early},
                                   {"no_region", no_region}};
 }  // namespace
