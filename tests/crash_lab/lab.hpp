@@ -8,6 +8,8 @@
 #include <holdfast/testing/crash_lab.hpp>
 #include <holdfast/testing/gtest.hpp>
 #include <holdfast/testing/schedules.hpp>
+#include <holdfast/testing/temp_dir.hpp>
+#include <holdfast/testing/worker_process.hpp>
 
 #include "section.hpp"
 #include "thoroughness.hpp"
@@ -18,8 +20,13 @@ using holdfast::harness::CrashEngine;
 using holdfast::harness::CrashOptions;
 using holdfast::harness::CrashReport;
 using holdfast::harness::CrashScenario;
+using holdfast::harness::Ready;
 using holdfast::harness::Rescue;
 using holdfast::harness::run_crash_scenario;
+using holdfast::harness::SpawnWorkerWithReadySignal;
+using holdfast::harness::TempDir;
+using holdfast::harness::WorkerOptions;
+using holdfast::harness::WorkerProcess;
 
 using holdfast::test::seed_of_this_run;
 using holdfast::test::thoroughness;

@@ -3,19 +3,16 @@
 //
 // Images only of the making: a locked robust mutex is not all memory. The kernel marks it when its thread dies, by a list of that
 // thread's that no copy has, so an image of a locked mutex is a state that never comes about.
-#include <unistd.h>
-
 #include <functional>
 #include <optional>
-#include <random>
 #include <stop_token>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 #include <holdfast/data_block_mutex.hpp>
-#include <holdfast/testing/temp_dir.hpp>
 
+#include "../exclusion/test_segment.hpp"
 #include "../exclusion/wait_until.hpp"
 #include "lab.hpp"
 #include "mutex_contender.hpp"
@@ -25,12 +22,6 @@ using namespace crash_lab;
 using namespace std::chrono_literals;
 using holdfast::LockOutcome;
 using holdfast::SharedMemory;
-using holdfast::harness::Argument;
-using holdfast::harness::Ready;
-using holdfast::harness::SpawnWorkerWithReadySignal;
-using holdfast::harness::TempDir;
-using holdfast::harness::WorkerOptions;
-using holdfast::harness::WorkerProcess;
 using holdfast::test::wait_until;
 
 class MutexCrash : public testing::Test {
@@ -38,23 +29,20 @@ class MutexCrash : public testing::Test {
   void TearDown() override {
     end_others();
     keeper_.reset();
-    if (!fs::exists(path())) return;
-    ADD_FAILURE() << "left behind: " << path();
-    fs::remove(path());
+    if (segment_.exists()) ADD_FAILURE() << "left behind: " << segment_.path();
   }
-  [[nodiscard]] fs::path path() const { return "/dev/shm/holdfast." + name_; }
 
   [[nodiscard]] CrashScenario::Start starter(const char* scenario) const {
     return [this, scenario](const WorkerOptions& options) {
-      return SpawnWorkerWithReadySignal(MUTEX_CRASH_WORKER, scenario, {dir_.path(), name_}, options);
+      return SpawnWorkerWithReadySignal(MUTEX_CRASH_WORKER, scenario, {dir_.path(), segment_.name()}, options);
     };
   }
   void begin() {
     end_others();
     keeper_.reset();
-    fs::remove(path());  // whatever a run that failed has left
+    fs::remove(segment_.path());  // whatever a run that failed has left
     Section::create(dir_.path());
-    keeper_.emplace(SharedMemory::create(name_, mutex_segment_size));  // this process keeps the segment
+    keeper_.emplace(SharedMemory::create(segment_.name(), mutex_segment_size));  // this process keeps the segment
   }
   void end_others() {
     if (helper_.joinable()) {
@@ -89,7 +77,7 @@ class MutexCrash : public testing::Test {
   [[nodiscard]] CrashScenario used_before(CrashScenario made) {
     made.prepare = [this] {
       begin();
-      MutexContender before{dir_.path(), name_};
+      MutexContender before{dir_.path(), segment_.name()};
       before.make();
       before.lock();
       before.unlock();
@@ -97,10 +85,14 @@ class MutexCrash : public testing::Test {
     return made;
   }
   /// Somebody died with the mutex.
-  void lose_owner() const {
-    auto owner = starter("hold")({});
-    if (owner.wait_for_ready() != Ready::yes) throw std::runtime_error{owner.report()};
-    owner.kill();
+  [[nodiscard]] CrashScenario lost(CrashScenario made) {
+    made.prepare = [this] {
+      begin();
+      auto owner = starter("hold")({});
+      if (owner.wait_for_ready() != Ready::yes) throw std::runtime_error{owner.report()};
+      owner.kill();
+    };
+    return made;
   }
   [[nodiscard]] CrashScenario scenario(const char* name, const char* victim, const char* rescuer) {
     return {.name = std::string{"mutex."} + name,
@@ -116,7 +108,7 @@ class MutexCrash : public testing::Test {
     if (helper_.joinable()) helper_.join();
     if (other_) other_->wait_for_exit(20s);
     {
-      MutexContender next{dir_.path(), name_};
+      MutexContender next{dir_.path(), segment_.name()};
       next.make();
       if (!next.enter(5s)) return "it is not free: " + to_string(next.mutex().holder());
       if (next.mutex().outcome() == LockOutcome::owner_died) next.repair();
@@ -144,7 +136,7 @@ class MutexCrash : public testing::Test {
   }
 
   TempDir dir_;
-  const std::string name_ = "test_" + std::to_string(::getpid()) + "_" + std::to_string(std::random_device{}());
+  const holdfast::test::TestSegment segment_;
   std::optional<SharedMemory> keeper_;
   std::optional<WorkerProcess> other_;
   std::jthread helper_;
@@ -186,31 +178,23 @@ TEST_F(MutexCrash, WhoIsWokenByADeathMayDieAnywhere) {
 }
 
 TEST_F(MutexCrash, ARescuerMayDieAtAnyInstructionAndTheNewsIsKept) {
-  auto recover = scenario("recover", "lock_and_unlock", "lock_and_unlock");
-  recover.prepare = [this] {
-    begin();
-    lose_owner();
-  };
+  auto recover = lost(scenario("recover", "lock_and_unlock", "lock_and_unlock"));
   recover.steps = {"mutex.R1", "mutex.R2", "mutex.R3", "mutex.R4", "mutex.K3", "mutex.K4"};
   run(recover, 40);
 }
 
 TEST_F(MutexCrash, WhoRepairsMayDieAtAnyInstruction) {
-  auto repair = scenario("repair", "repair", "lock_and_unlock");
-  repair.prepare = [this] {
-    begin();
-    lose_owner();
-  };
+  auto repair = lost(scenario("repair", "repair", "lock_and_unlock"));
   repair.steps = {"mutex.R1", "mutex.R2", "mutex.R3", "mutex.R4", "mutex.P1", "mutex.K3", "mutex.K4"};
   run(repair, 40);
 }
 
 TEST_F(MutexCrash, EveryImageOfItsMakingIsMadeAnew) {
   auto make = scenario("make_images", "only_make", "make");
-  make.images = [this] { return std::vector{path()}; };
+  make.images = [this] { return std::vector{segment_.path()}; };
   expect_rescued(make, CrashEngine::images, 0, {Rescue::after});
   keeper_.reset();
-  fs::remove(path());  // each image tells of this process as a user, and it lives
+  fs::remove(segment_.path());  // each image tells of this process as a user, and it lives
 }
 
 // ---- orders ------------------------------------------------------------------------------------------------------------

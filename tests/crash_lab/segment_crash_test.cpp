@@ -10,13 +10,12 @@
 #include <cstdint>
 #include <fstream>
 #include <optional>
-#include <random>
 #include <string>
 #include <vector>
 #include <holdfast/process_identity.hpp>
 #include <holdfast/shared_memory.hpp>
-#include <holdfast/testing/temp_dir.hpp>
 
+#include "../exclusion/test_segment.hpp"
 #include "lab.hpp"
 
 namespace {
@@ -27,11 +26,6 @@ using holdfast::SegmentInfo;
 using holdfast::SegmentState;
 using holdfast::SharedMemory;
 using holdfast::harness::Argument;
-using holdfast::harness::Ready;
-using holdfast::harness::SpawnWorkerWithReadySignal;
-using holdfast::harness::TempDir;
-using holdfast::harness::WorkerOptions;
-using holdfast::harness::WorkerProcess;
 
 /// Has a /dev/shm of its own if the machine permits it: only there can be told that no space is lost.
 class SegmentCrash : public testing::Test {
@@ -46,16 +40,12 @@ class SegmentCrash : public testing::Test {
   }
   void TearDown() override {
     memory_.reset();
-    if (!exists()) return;
-    ADD_FAILURE() << "left behind: " << path();
-    fs::remove(path());
+    if (segment_.exists()) ADD_FAILURE() << "left behind: " << segment_.path();
   }
 
-  [[nodiscard]] fs::path path() const { return "/dev/shm/holdfast." + name_; }
-  [[nodiscard]] bool exists() const { return fs::exists(path()); }
   [[nodiscard]] std::optional<SegmentInfo> listed() const {
     for (auto& info : SharedMemory::list())
-      if (info.name == name_) return std::move(info);
+      if (info.name == segment_.name()) return std::move(info);
     return std::nullopt;
   }
   [[nodiscard]] static std::vector<std::uint64_t> space() {
@@ -68,7 +58,7 @@ class SegmentCrash : public testing::Test {
   [[nodiscard]] CrashScenario::Start starter(const char* scenario, std::string how,
                                              Life life = Life::until_last_detach) const {
     return [this, scenario, how = std::move(how), life](const WorkerOptions& options) {
-      std::vector<Argument> arguments{dir_.path(), name_, how, size};
+      std::vector<Argument> arguments{dir_.path(), segment_.name(), how, size};
       if (life == Life::until_removed) arguments.emplace_back("until_removed");
       return SpawnWorkerWithReadySignal(SEGMENT_CRASH_WORKER, scenario, arguments, options);
     };
@@ -76,7 +66,7 @@ class SegmentCrash : public testing::Test {
   /// Whatever a run that failed has left.
   void begin() {
     memory_.reset();
-    fs::remove(path());
+    fs::remove(segment_.path());
     Section::create(dir_.path());
   }
   /// What a killed user leaves, with something in it.
@@ -87,7 +77,7 @@ class SegmentCrash : public testing::Test {
   }
   /// A live user: this process.
   void be_a_user() {
-    memory_.emplace(SharedMemory::create(name_, size));
+    memory_.emplace(SharedMemory::create(segment_.name(), size));
     memory_->as<std::int64_t>() = 4711;
   }
 
@@ -106,7 +96,7 @@ class SegmentCrash : public testing::Test {
     made.rescuer = starter("next", "create_or_attach", Life::until_removed);
     made.judge = [this] {
       if (auto wrong = judge_users({}); !wrong.empty()) return wrong;
-      if (!SharedMemory::remove(name_)) return std::string{"it was to stay, and is gone"};
+      if (!SharedMemory::remove(segment_.name())) return std::string{"it was to stay, and is gone"};
       return judge();
     };
     return made;
@@ -136,16 +126,16 @@ class SegmentCrash : public testing::Test {
   }
   /// Nobody is attached any more. Empty: all is as if nobody had ever been, and the next one creates.
   std::string judge() try {
-    if (exists()) return "the last user has not removed it";
+    if (segment_.exists()) return "the last user has not removed it";
     {
-      auto next = SharedMemory::create(name_, 3000);
+      auto next = SharedMemory::create(segment_.name(), 3000);
       const auto bytes = next.bytes();
       if (!std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; }))
         return "a new segment is not zero";
       const auto info = listed();
       if (!info || info->users != std::vector{ProcessIdentity::self()}) return "a new segment has other users";
     }
-    if (exists()) return "the last user has not removed the new one";
+    if (segment_.exists()) return "the last user has not removed the new one";
     if (!may_be_kept_ && space() != free_) return "space is lost";
     return {};
   } catch (const std::exception& exception) {
@@ -161,7 +151,7 @@ class SegmentCrash : public testing::Test {
   static constexpr std::size_t size = 5000;
   static inline bool own_folder_ = false;
   TempDir dir_;
-  const std::string name_ = "test_" + std::to_string(::getpid()) + "_" + std::to_string(std::random_device{}());
+  const holdfast::test::TestSegment segment_;
   std::optional<SharedMemory> memory_;
   std::vector<std::uint64_t> free_;
   bool may_be_kept_ = false;  // the lab has the removed file open
@@ -230,7 +220,7 @@ TEST_F(SegmentCrash, TheLastUserMayDieAnywhereWhileItDetaches) {
 
 TEST_F(SegmentCrash, WhoRemovesMayDieAnywhere) {
   auto remove = stays(scenario("remove", starter("enter", "remove")));
-  remove.judge = [this, judge_rest = remove.judge] { return exists() ? judge_rest() : judge(); };
+  remove.judge = [this, judge_rest = remove.judge] { return segment_.exists() ? judge_rest() : judge(); };
   remove.steps = taken_away;
   run(remove);
 }
@@ -251,7 +241,7 @@ TEST_F(SegmentCrash, WhoReplacesAnEmptyFileMayDieAnywhere) {
   auto replace = scenario("replace_empty", starter("enter", "create"));
   replace.prepare = [this] {
     begin();
-    const std::ofstream empty{path()};
+    const std::ofstream empty{segment_.path()};
   };
   replace.steps = both(taken_away, made);
   run(replace);
@@ -266,7 +256,7 @@ TEST_F(SegmentCrash, WhoMakesAnAnonymousSegmentMayDieAnywhere) {
 
 // One segment for all of them: the records of the dead are given to others, or it would soon be full.
 TEST_F(SegmentCrash, WhoAttachesToAnAnonymousSegmentMayDieAnywhere) {
-  auto keeper = SharedMemory::create_anonymous(name_, size);
+  auto keeper = SharedMemory::create_anonymous(segment_.name(), size);
   const auto given = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(keeper.descriptor());
   auto attach = scenario("attach_anonymous", starter("enter_and_detach", given));
   attach.rescuer = starter("next", given);
@@ -283,7 +273,7 @@ TEST_F(SegmentCrash, WhoAttachesToAnAnonymousSegmentMayDieAnywhere) {
 // as well, of which there is no image.
 TEST_F(SegmentCrash, EveryImageThatAttachingAndDetachingLeaveIsSound) {
   auto attach = stays(scenario("attach_images", starter("enter_and_detach", "attach")));
-  attach.images = [this] { return std::vector{path()}; };
+  attach.images = [this] { return std::vector{segment_.path()}; };
   may_be_kept_ = true;
   if (!expect_rescued(attach, CrashEngine::images, 0, {Rescue::after})) return;
   may_be_kept_ = false;
@@ -302,7 +292,7 @@ TEST_F(SegmentCrash, InNoOrderOfThreeWhoCreateOrAttachOneOfThemKilledAreThereTwo
                                   [this] {
                                     // The dead one may have been the last user.
                                     if (const auto info = listed(); info && info->state == SegmentState::orphaned)
-                                      SharedMemory::remove(name_);
+                                      SharedMemory::remove(segment_.name());
                                     return judge();
                                   }},
                              4, 40, 1);
