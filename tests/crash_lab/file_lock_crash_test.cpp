@@ -14,7 +14,6 @@
 #include <utility>
 #include <vector>
 #include <holdfast/file_lock.hpp>
-#include <holdfast/testing/temp_dir.hpp>
 
 #include "../exclusion/wait_until.hpp"
 #include "lab.hpp"
@@ -23,12 +22,6 @@ namespace {
 using namespace crash_lab;
 using namespace std::chrono_literals;
 using holdfast::FileLock;
-using holdfast::harness::Argument;
-using holdfast::harness::Ready;
-using holdfast::harness::SpawnWorkerWithReadySignal;
-using holdfast::harness::TempDir;
-using holdfast::harness::WorkerOptions;
-using holdfast::harness::WorkerProcess;
 using holdfast::test::wait_until;
 
 class FileLockCrash : public testing::TestWithParam<bool> {
@@ -61,6 +54,26 @@ class FileLockCrash : public testing::TestWithParam<bool> {
     end_others();
     for (const auto& entry : fs::directory_iterator{dir_.path()}) fs::remove_all(entry.path());
     Section::create(dir_.path());
+  }
+  /// Somebody else has the lock; `end_of_other_` makes it give it back.
+  void begin_with_owner(const char* owner = "hold") {
+    begin();
+    other_.emplace(started(owner));
+    end_of_other_ = [this] { other_->release(); };
+  }
+  void begin_with_dead_owner() {
+    begin();
+    started("hold").kill();
+  }
+  /// The lock is free, and one of the dead stands in its queue.
+  void begin_with_dead_waiter() {
+    begin();
+    auto owner = started("hold");
+    auto waiter = started("wait_then_use");
+    if (!holdfast::test::wait_for_queue(resource(), 1)) throw std::runtime_error{"nobody waits"};
+    waiter.kill();
+    owner.release();
+    if (!owner.wait_for_exit(20s).ok()) throw std::runtime_error{owner.report()};
   }
   void end_others() {
     if (helper_.joinable()) {
@@ -154,11 +167,7 @@ TEST_P(FileLockCrash, AnOwnerMayDieAnywhereWithAnObjectThatItHasUsedBefore) {
 
 TEST_P(FileLockCrash, AWaiterMayDieAnywhereOnItsWayThroughTheQueue) {
   auto busy = scenario("busy", "use_once");
-  busy.prepare = [this] {
-    begin();
-    other_.emplace(started("hold"));
-    end_of_other_ = [this] { other_->release(); };
-  };
+  busy.prepare = [this] { begin_with_owner(); };
   busy.victim = victim_that_waits("use_once");
   busy.steps = {"file.A4",      "file.H1", "file.H1_list", "file.H2",      "file.H2_look",
                 "file.H2_read", "file.H3", "file.H3_read", "file.H4_look", "file.A3"};
@@ -171,10 +180,7 @@ TEST_P(FileLockCrash, AWaiterMayDieAnywhereOnItsWayThroughTheQueue) {
 
 TEST_P(FileLockCrash, ARescuerMayDieAnywhereWhileItReplacesADeadOwner) {
   auto reclaim = scenario("reclaim", "use_once");
-  reclaim.prepare = [this] {
-    begin();
-    started("hold").kill();
-  };
+  reclaim.prepare = [this] { begin_with_dead_owner(); };
   reclaim.steps = {"file.H4_look", "file.H4", "file.H4_lock",   "file.H5",       "file.H5_look", "file.H6",
                    "file.H6_look", "file.H7", "file.H7_unlink", "file.H7_rmdir", "file.R2"};
   run(reclaim);
@@ -212,25 +218,14 @@ TEST_P(FileLockCrash, WhoOnlyTriesMayDieAnywhere) {
 
 TEST_P(FileLockCrash, WhoOnlyTriesMayDieAnywhereBeforeADeadOwner) {
   auto tries = scenario("try_reclaim", "try_once");
-  tries.prepare = [this] {
-    begin();
-    started("hold").kill();
-  };
+  tries.prepare = [this] { begin_with_dead_owner(); };
   tries.steps = {"file.H2_read", "file.H4_lock", "file.H7"};
   run(tries);
 }
 
 TEST_P(FileLockQueueCrash, WhoOnlyTriesMayDieAnywhereOverAQueueOfTheDead) {
   auto tries = scenario("try_queue", "try_once");
-  tries.prepare = [this] {
-    begin();
-    auto owner = started("hold");
-    auto waiter = started("wait_then_use");
-    if (!holdfast::test::wait_for_queue(resource(), 1)) throw std::runtime_error{"nobody waits"};
-    waiter.kill();
-    owner.release();
-    if (!owner.wait_for_exit(20s).ok()) throw std::runtime_error{owner.report()};
-  };
+  tries.prepare = [this] { begin_with_dead_waiter(); };
   tries.steps = {"file.T2",          "file.T3", "file.T4", "file.T4_read", "file.T4_look",
                  "file.T4_identity", "file.T5", "file.T6", "file.A3"};
   run(tries);
@@ -238,15 +233,7 @@ TEST_P(FileLockQueueCrash, WhoOnlyTriesMayDieAnywhereOverAQueueOfTheDead) {
 
 TEST_P(FileLockQueueCrash, WhoWaitsBehindADeadWaiterMayDieAnywhere) {
   auto behind = scenario("behind_the_dead", "use_once");
-  behind.prepare = [this] {
-    begin();
-    auto owner = started("hold");
-    auto waiter = started("wait_then_use");
-    if (!holdfast::test::wait_for_queue(resource(), 1)) throw std::runtime_error{"nobody waits"};
-    waiter.kill();
-    owner.release();
-    if (!owner.wait_for_exit(20s).ok()) throw std::runtime_error{owner.report()};
-  };
+  behind.prepare = [this] { begin_with_dead_waiter(); };
   behind.steps = {"file.Q6", "file.Q6_read", "file.Q7",       "file.Q7_identity", "file.Q7_unlink",
                   "file.A3", "file.Q8",      "file.Q8_close", "file.Q8_rmdir"};
   run(behind);
@@ -254,11 +241,7 @@ TEST_P(FileLockQueueCrash, WhoWaitsBehindADeadWaiterMayDieAnywhere) {
 
 TEST_P(FileLockCrash, WhoGivesUpMayDieAnywhere) {
   auto gives_up = scenario("give_up", "give_up");
-  gives_up.prepare = [this] {
-    begin();
-    other_.emplace(started("hold"));
-    end_of_other_ = [this] { other_->release(); };
-  };
+  gives_up.prepare = [this] { begin_with_owner(); };
   // While the victim stands still the lock is held; so it is dead, or has gone on, before a rescuer can have it.
   gives_up.victim = victim_of_whom_is_waited("give_up", [](std::int64_t) { return false; });
   gives_up.steps = {"file.H3", "file.W", "file.A4"};
@@ -268,11 +251,7 @@ TEST_P(FileLockCrash, WhoGivesUpMayDieAnywhere) {
 
 TEST_P(FileLockCrash, WhoWaitsForAnOwnerWithoutDescriptorsMayDieAnywhere) {
   auto bare = scenario("bare_owner", "use_once");
-  bare.prepare = [this] {
-    begin();
-    other_.emplace(started("hold_without_descriptors"));
-    end_of_other_ = [this] { other_->release(); };
-  };
+  bare.prepare = [this] { begin_with_owner("hold_without_descriptors"); };
   bare.victim = victim_that_waits("use_once");
   bare.steps = {"file.H6", "file.H6_close", "file.H6_sleep", "file.H7"};
   run(bare, 24);  // it looks again and again, and each look has its steps
