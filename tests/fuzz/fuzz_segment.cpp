@@ -95,6 +95,7 @@ void replace(const fuzz::SegmentFileOnDisk& disk) {
   const auto before = disk.bytes();
   const auto magic = holdfast::detail::segment_magic;
   const bool foreign =
+      ::access(disk.path().c_str(), F_OK) == 0 &&  // its last user may have removed it, before it was damaged
       !before.empty() && (before.size() < sizeof magic || std::memcmp(before.data(), &magic, sizeof magic) != 0);
   for (const bool or_attach : {false, true})
     attempt(refusals, [&] {
