@@ -29,8 +29,9 @@ class FileLock::Impl final : detail::ForkAware {
       std::error_code why;
       unlock(why);
     }
-    leave_fork_handlers();
     if (owner() != nullptr) owner()->abandon();  // the file system refused: it stays locked until this process ends
+    for (const auto& contender : contenders_) contender->clean_up();
+    leave_fork_handlers();  // a child has nothing open that it is not told of
   }
 
   bool acquire(Patience patience) {

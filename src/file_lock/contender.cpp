@@ -238,7 +238,10 @@ void Contender::sweep() noexcept try {
   if (platform::list(path_.parent(), names) != done) return;  // a directory that cannot be read can still be locked in
   for (const std::string& name : names)
     if (name.starts_with(path_.side_prefix())) sweep_one(name);
-} catch (const std::bad_alloc&) {  // the next one sweeps
+  // With fairness each acquisition looks at the queue itself.
+  if (!options_.fair && std::find(names.begin(), names.end(), path_.queue()) != names.end())
+    std::ignore = somebody_waits();
+} catch (const std::exception&) {  // the next one sweeps
 }
 
 /// Of a side name, by its maker's identity or else by the kernel's lock that its maker took.

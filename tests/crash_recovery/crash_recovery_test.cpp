@@ -312,6 +312,19 @@ TEST_P(FileLockCrashRecovery, ANewObjectSweepsAfterThoseWhoDiedWithoutTheLock) {
   expect_free_and_tidy();
 }
 
+// Whether or not it would have waited there itself.
+TEST_P(FileLockCrashRecovery, ANewObjectSweepsTheQueueOfThoseWhoDiedInIt) {
+  {
+    FileLock owner{resource()};
+    ASSERT_TRUE(owner.try_lock());
+    auto waiter = SpawnWorkerWithReadySignal(FILE_LOCK_WORKER, "wait_then_hold", {resource(), 1});
+    ASSERT_TRUE(wait_for_queue(resource(), 1)) << waiter.report();
+    waiter.kill();
+  }
+  ASSERT_FALSE(dir_.leftovers().empty());
+  expect_free_and_tidy();
+}
+
 /// Order in the queue, so only where there is one.
 class FileLockQueueRecovery : public FileLockCrashRecovery {};
 INSTANTIATE_TEST_SUITE_P(, FileLockQueueRecovery, testing::Values(true),

@@ -112,6 +112,19 @@ TEST_F(FileLockFork, AChildThatOutlivesItsKilledParentRecoversTheLockForItself) 
   EXPECT_EQ(last.outcome(), LockOutcome::clean) << "the child gave it back";
 }
 
+// It has to be told of the fork until the last of its descriptors is closed.
+TEST_F(FileLockFork, AChildMadeWhileALockIsDestroyedDoesNotKeepItsKilledParentsNames) {
+  auto owner = spawn("be_destroyed_with_child");
+  const auto child = child_of(owner);
+  owner.kill();
+  {
+    FileLock newcomer{resource()};
+    EXPECT_TRUE(newcomer.try_lock());
+    EXPECT_TRUE(lives(child));
+  }
+  EXPECT_TRUE(dir_.leftovers().empty()) << dir_.leftovers().front();
+}
+
 TEST_F(FileLockFork, AProgramThatTheOwnerStartedDoesNotKeepTheLock) {
   auto owner = spawn("hold_with_spawned_program");
   const auto program = child_of(owner);

@@ -18,6 +18,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 #include <holdfast/file_lock.hpp>
 #include <holdfast/testing/worker.hpp>
@@ -156,6 +157,30 @@ int hold_with_spawned_program(WorkerContext& context) {
   std::printf("child %d\n", static_cast<int>(program));
   signal_test_ready();
   ::pause();
+  return 1;
+}
+
+/// Called by unlinkat, see below, once.
+void (*at_removal)() = nullptr;
+
+/// A FileLock is destroyed. Before it has removed any of its names another thread forks a child that lives on.
+int be_destroyed_with_child(WorkerContext& context) {
+  static WorkerContext& its_context = context;
+  std::optional<FileLock> lock{std::in_place, context.argument(0)};
+  lock->lock();
+  REQUIRE(lock->unlock());
+  at_removal = [] {
+    std::thread{[] {
+      fork_and_run([] {
+        std::printf("child %d\n", static_cast<int>(::getpid()));
+        std::fflush(stdout);
+        (void)its_context.wait_for_release();
+      });
+    }}.join();
+    signal_test_ready();
+    ::pause();
+  };
+  lock.reset();
   return 1;
 }
 
@@ -311,6 +336,7 @@ constexpr Scenario scenarios[] = {
     {"hold_with_child", hold_with_child},
     {"hold_with_raw_clone", hold_with_raw_clone},
     {"hold_with_spawned_program", hold_with_spawned_program},
+    {"be_destroyed_with_child", be_destroyed_with_child},
     {"wait_with_child", wait_with_child},
     {"wait_alone", wait_alone},
     {"children_contend", children_contend},
@@ -320,5 +346,11 @@ constexpr Scenario scenarios[] = {
     {"hold_without_descriptors", hold_without_descriptors},
 };
 }  // namespace
+
+/// In the place of the C library's: all that holdfast removes goes through here.
+extern "C" int unlinkat(int at, const char* name, int flags) {
+  if (auto* const run = std::exchange(at_removal, nullptr)) run();
+  return static_cast<int>(::syscall(SYS_unlinkat, at, name, flags));
+}
 
 int main(int argc, char** argv) { return holdfast::harness::run_worker(scenarios, argc, argv); }
