@@ -271,7 +271,7 @@ struct Ring {
 
 // ---- the paths of every message ----------------------------------------------------------------------------------------
 
-/// What a producer does per message. One thread at a time; the cold rest: src/data_block/writer.cpp.
+/// What a producer does per message. One thread at a time; the cold rest: src/data_block/producer.cpp.
 class SlotWriter {
  public:
   SlotWriter(const SlotWriter&) = delete;
@@ -295,7 +295,7 @@ class SlotWriter {
     if (bytes > ring_.size || thread_ != &this_threads_address) fail_commit(bytes);
     SlotHeader& header = *current_;
     HOLDFAST_STEP(slot, P6);
-    // P7. release: who reads one of these words in a slot that is written anew sees the claim for it (E-totals).
+    // P7. release: who reads the length of a slot that is written anew sees the claim for it (E-totals).
     header.length.store(bytes, std::memory_order_release);
     header.voids.store(voids_, std::memory_order_relaxed);
     if (stamps_) stamp(header, bytes);
@@ -359,7 +359,7 @@ class SlotWriter {
   bool stamps_ = false;  // time stamp or checksum
 };
 
-/// What a consumer does per message. One thread at a time; the cold rest: src/data_block/reader.cpp.
+/// What a consumer does per message. One thread at a time; the cold rest: src/data_block/consumer.cpp.
 class SlotReader {
  public:
   SlotReader(const SlotReader&) = delete;

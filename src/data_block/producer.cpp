@@ -362,18 +362,17 @@ AcquireStatus Producer::acquire(const Patience& patience) {
 void Producer::begin_totals(const Block::Totals& totals) noexcept {
   bytes_ = totals.bytes;
   voids_ = totals.voids;
-  noted_ = totals.head;
   totals_turn_ = 0;
   TotalsRecord& record = entry_->totals[0];
   record.bytes.store(bytes_, std::memory_order_relaxed);
   record.voids.store(voids_, std::memory_order_relaxed);
-  record.position.store(noted_, std::memory_order_relaxed);
+  record.position.store(totals.head, std::memory_order_relaxed);
   entry_->totals[1].position.store(no_sequence, std::memory_order_relaxed);
 }
 
 /// P2: into the record that is not valid now, whose position is none until it is whole. Before the claim (E-totals).
 void Producer::note_totals(std::uint64_t head, std::uint64_t voids) noexcept {
-  if (head == noted_) return;
+  if (entry_->totals[totals_turn_].position.load(std::memory_order_relaxed) == head) return;  // its own word
   TotalsRecord& record = entry_->totals[totals_turn_ ^= HOLDFAST_MUTANT(slot, one_totals_record) ? 0U : 1U];
   // release: who reads one of these words sees the ones before it (E-books).
   record.position.store(HOLDFAST_MUTANT(slot, totals_position_first) ? head : no_sequence, std::memory_order_release);
@@ -381,7 +380,6 @@ void Producer::note_totals(std::uint64_t head, std::uint64_t voids) noexcept {
   record.bytes.store(bytes_, std::memory_order_release);
   record.voids.store(voids, std::memory_order_release);
   record.position.store(head, std::memory_order_release);
-  noted_ = head;
   HOLDFAST_STEP(slot, P2_totals);
 }
 

@@ -71,8 +71,7 @@ class Producer final : public SlotWriter, ForkAware {
   std::optional<DataBlockMutex> zone_mutex_;
   bool forked_ = false;
 
-  std::uint64_t noted_ = 0;  // the position of the totals record that is valid
-  unsigned totals_turn_ = 0;
+  unsigned totals_turn_ = 0;  // which totals record is valid
   std::uint64_t claim_ = 0;
   std::uint64_t looked_until_ = 0;      // P3 has been done below it
   std::uint64_t lowest_ = no_sequence;  // of what sequential consumers have not released; no_sequence: there are none

@@ -33,11 +33,11 @@ class Watchdog {
           worker.kill();
           has_killed_ = true;
         }} {}
-  /// It does not from here on.
-  [[nodiscard]] bool has_killed() {
+  /// From here on it kills nobody. False: it had to already.
+  [[nodiscard]] bool call_off() {
     thread_.request_stop();
     if (thread_.joinable()) thread_.join();
-    return has_killed_;
+    return !has_killed_;
   }
 
  private:
@@ -252,9 +252,9 @@ class Lab {
     rescuer_calls_ = 0;
     if (tracer.run_to_region())
       while (tracer.advance(CrashEngine::system_calls)) ++rescuer_calls_;
-    const bool late = watchdog.has_killed();
-    if (!late) tracer.let_go();
-    auto wrong = !late && rescuer.wait_for_exit(patience()).ok()
+    const bool in_time = watchdog.call_off();
+    if (in_time) tracer.let_go();
+    auto wrong = in_time && rescuer.wait_for_exit(patience()).ok()
                      ? scenario_.judge()
                      : fmt::format("it did not end well\n{}", rescuer.report());
     if (wrong.empty()) return true;
@@ -275,7 +275,7 @@ class Lab {
     Watchdog watchdog{rescuer, patience()};
     bool there = tracer.run_to_region();
     for (std::uint64_t n = 0; there && n < call; ++n) there = tracer.advance(CrashEngine::system_calls);
-    if (watchdog.has_killed())
+    if (!watchdog.call_off())
       return fmt::format("a rescuer did not come to where it was to be killed\n{}", rescuer.report());
     rescuer.kill();
     return {};

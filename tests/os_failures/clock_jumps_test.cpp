@@ -7,16 +7,15 @@
 
 #include <atomic>
 #include <chrono>
-#include <cstddef>
 #include <ctime>
 #include <functional>
-#include <string>
-#include <system_error>
 #include <thread>
 #include <holdfast/data_block.hpp>
 #include <holdfast/data_block_mutex.hpp>
 #include <holdfast/file_lock.hpp>
 #include <holdfast/testing/temp_dir.hpp>
+
+#include "../exclusion/test_segment.hpp"
 
 namespace {
 std::atomic<unsigned> looks{0};
@@ -60,13 +59,6 @@ constexpr auto brief = 60ms;
 
 class ClockJumps : public testing::Test {
  protected:
-  ~ClockJumps() override {
-    try {
-      SharedMemory::remove(name_);
-    } catch (const holdfast::Error& error) {
-      ADD_FAILURE() << error.what();
-    }
-  }
   /// It comes back without what it wanted, at its deadline: not before, and not a year later.
   static void expect_timed_out(const char* what, const std::function<bool()>& call) {
     SCOPED_TRACE(what);
@@ -77,7 +69,7 @@ class ClockJumps : public testing::Test {
     EXPECT_LT(took, 10s);
   }
   holdfast::harness::TempDir dir_;
-  const std::string name_ = "clock-jumps-" + std::to_string(::getpid());
+  const holdfast::test::TestSegment segment_;
 };
 }  // namespace
 
@@ -98,7 +90,7 @@ TEST_F(ClockJumps, MoveNoDeadlineOfALock) {
       EXPECT_TRUE(other.unlock());
     });
   }
-  auto mutex = DataBlockMutex::create(name_);
+  auto mutex = DataBlockMutex::create(segment_.name());
   mutex.lock();
   in_another_thread([&] { expect_timed_out("DataBlockMutex", [&] { return mutex.try_lock_for(brief); }); });
   mutex.unlock();
@@ -107,7 +99,7 @@ TEST_F(ClockJumps, MoveNoDeadlineOfALock) {
 TEST_F(ClockJumps, MoveNoDeadlineOfASegment) {
   expect_timed_out("SharedMemory::attach", [&] {
     try {
-      static_cast<void>(SharedMemory::attach(name_, brief));
+      static_cast<void>(SharedMemory::attach(segment_.name(), brief));
       return true;
     } catch (const holdfast::Error&) {
       return false;
@@ -116,8 +108,8 @@ TEST_F(ClockJumps, MoveNoDeadlineOfASegment) {
 }
 
 TEST_F(ClockJumps, MoveNeitherDeadlinesNorTimeStampsOfABlock) {
-  auto producer = DataBlockProducer::create(name_, {.slot_size = 8, .slot_count = 2, .time_stamps = true});
-  auto consumer = DataBlockConsumer::attach(name_);
+  auto producer = DataBlockProducer::create(segment_.name(), {.slot_size = 8, .slot_count = 2, .time_stamps = true});
+  auto consumer = DataBlockConsumer::attach(segment_.name());
   expect_timed_out("consumer", [&] { return bool{consumer.acquire_consume_slot(brief)}; });
   const auto before = steady_clock::now();
   for (int i = 0; i < 2; ++i) producer.acquire_write_slot(brief).commit(8);
