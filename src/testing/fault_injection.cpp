@@ -31,6 +31,23 @@ struct Fault {
   }
 };
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define HOLDFAST_DETAIL_SANITIZED 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HOLDFAST_DETAIL_SANITIZED 1
+#endif
+/// Its memory is not the worker's business, and it has no answer to being refused any.
+bool is_a_sanitizers([[maybe_unused]] std::string_view call) {
+#if defined(HOLDFAST_DETAIL_SANITIZED)
+  return call == "mmap" || call == "munmap" || call == "madvise" || call == "mprotect";
+#else
+  return false;
+#endif
+}
+
 class Lab {
  public:
   Lab(const FaultScenario& scenario, const FaultOptions& options) : scenario_{scenario}, options_{options} {
@@ -83,7 +100,7 @@ class Lab {
       ++report_.calls;
       const auto name = tracer.call_name();
       const auto number = ++numbers[name];
-      if (std::find(options_.spared.begin(), options_.spared.end(), name) != options_.spared.end()) continue;
+      if (is_spared(name)) continue;
       for (const auto& error : plausible_errors(tracer.call(), options_.done_as_well))
         faults_.push_back({name, number, error});
     }
@@ -135,6 +152,10 @@ class Lab {
     fail(fault.text(), std::move(wrong));
   }
 
+  [[nodiscard]] bool is_spared(const std::string& call) const {
+    const auto& spared = options_.spared;
+    return is_a_sanitizers(call) || std::find(spared.begin(), spared.end(), call) != spared.end();
+  }
   [[nodiscard]] static bool may_be(const Tracer::Call& call, const PlausibleError& error) {
     const auto errors = plausible_errors(call, true);
     return std::any_of(errors.begin(), errors.end(),

@@ -137,9 +137,6 @@ TEST_P(SystemCallFailures, LeadToTheWorkDoneOrOneClearError) {
                        .at_most = times > 1 ? 0 : usual_runs,
                        .seed = holdfast::test::seed_of_this_run(),
                        .only = value_of("HOLDFAST_TEST_FAULT")};
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  options.spared = {"mmap", "munmap", "madvise", "mprotect"};  // the sanitizer's own, which it cannot do without
-#endif
   try {
     expect_no_failures(scenario, options);
     options.at_most = 1;

@@ -43,7 +43,7 @@ struct FaultOptions {
   std::uint64_t seed = 0;     ///< where an even spread begins
   std::string only = {};      ///< this fault alone: as FaultOutcome has it, from the report of another run
   std::vector<std::string> spared =
-      {};  ///< names of calls that never fail: "mmap" for a sanitizer that has no answer to it
+      {};  ///< names of calls that never fail; in a build with a sanitizer, those for its memory are spared anyway
   std::chrono::seconds patience{20};  ///< for each worker; later is a hang
 };
 
