@@ -78,7 +78,7 @@ bool fits(const Error& error) {
     if (error.code() == code) return true;
   return error.code() == std::errc::invalid_argument || error.code() == std::errc::not_supported ||
          error.code() == std::errc::no_such_file_or_directory || error.code() == std::errc::file_exists ||
-         error.code() == std::errc::no_such_process;
+         error.code() == std::errc::no_such_process || error.code() == std::errc::timed_out;
 }
 /// The call, and every error of it has to fit. False: it threw one.
 bool attempt(const std::function<void()>& call) {
