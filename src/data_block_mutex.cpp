@@ -177,12 +177,14 @@ class DataBlockMutex::Impl final : detail::ForkAware {
     const Reference me = ready();
     const Counted counted{segment_->waiting};
     stamp();
-    constexpr auto step = 50ms;  // a robust mutex cannot be waited for together with anything else
+    // A robust mutex cannot be waited for together with a stop request. And nobody may sleep on for ever: a waiter that is killed
+    // when it has been woken takes the wake-up of the others with it if a newcomer has the mutex just then. The kernel passes it
+    // on only while nobody has it (handle_futex_death), and the newcomer does not know that anybody waits.
+    const auto step = stop != nullptr ? 50ms : 200ms;
     for (;;) {
       if (stop != nullptr && stop->stop_requested()) return false;
-      if (stop == nullptr && deadline.is_never()) return after(platform::lock(*robust_), me);
-      auto end = deadline.time();
-      if (stop != nullptr) end = std::min(end, Deadline::Clock::now() + step);
+      if (HOLDFAST_MUTANT(mutex, sleeps_on)) return after(platform::lock(*robust_), me);
+      const auto end = std::min(deadline.time(), Deadline::Clock::now() + step);
       const int why = platform::lock_until(*robust_, std::max(end, Deadline::Clock::time_point{}));
       if (why != ETIMEDOUT) return after(why, me);
       if (deadline.passed()) return false;

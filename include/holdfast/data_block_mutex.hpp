@@ -35,8 +35,8 @@ namespace holdfast {
 /// fork        The child has no lock that its parent had; its copy of the object can be locked and is then its own.
 ///             A guard of the parent's must not end in the child, which has nothing to unlock: leave it by _exit or exec.
 /// exec        while it is locked counts as its owner's death.
-/// Cost        Uncontended: no system call, no allocation. Waiting: asleep in the kernel; a wait that a stop request may
-///             end looks for it every 50 ms.
+/// Cost        Uncontended: no system call, no allocation. Waiting: asleep in the kernel; looks again every 200 ms, lest
+///             it miss what a killed waiter was woken for, and every 50 ms for a stop request that may end it.
 /// Limits      Processes in different PID namespaces cannot share one (errc::other_pid_namespace): the kernel compares
 ///             thread ids. FileLock can be shared by them.
 class DataBlockMutex {

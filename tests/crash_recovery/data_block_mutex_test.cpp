@@ -1,10 +1,12 @@
 // Proves M2 (the mutex of a dead owner goes to a waiter already asleep, or to whoever comes) and M3 (every owner from then on is
 // told, until one declares the data repaired) of DataBlockMutex, by real processes that are killed, crash, stop and end.
+#include <sys/ptrace.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 #include <holdfast/data_block_mutex.hpp>
 #include <holdfast/testing/gtest.hpp>
@@ -270,6 +272,61 @@ TEST_F(DataBlockMutexRecovery, KilledWaitersAreSkipped) {
 }
 
 // Whoever the kernel wakes for a dead owner may die before it has done anything about it.
+/// The kernel wakes one waiter. Killed before it has the mutex, it must not take the wake-up of the others with it.
+class DataBlockMutexWakeUp : public DataBlockMutexRecovery {
+ protected:
+  /// Asleep in lock(). Once woken it stands still.
+  class Waiter {
+   public:
+    explicit Waiter(WorkerProcess worker) : worker_{std::move(worker)}, pid_{static_cast<pid_t>(worker_.pid())} {
+      traced_ = ::ptrace(PTRACE_SEIZE, pid_, nullptr, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD) == 0 &&
+                ::ptrace(PTRACE_INTERRUPT, pid_, nullptr, nullptr) == 0;
+      if (!traced_) return;
+      EXPECT_TRUE(wait_until([this] { return stands(); }));
+      EXPECT_TRUE(wait_until([this] {
+        if (state_of(worker_) == 'S') return true;
+        if (stands()) ::ptrace(PTRACE_SYSCALL, pid_, nullptr, nullptr);
+        return false;
+      })) << worker_.report();
+    }
+    [[nodiscard]] bool is_traced() const noexcept { return traced_; }
+    [[nodiscard]] bool stands() const { return state_of(worker_) == 't'; }
+    void kill() { worker_.kill(); }
+
+   private:
+    WorkerProcess worker_;
+    pid_t pid_;
+    bool traced_ = false;
+  };
+};
+
+TEST_F(DataBlockMutexWakeUp, IsNotLostWithAWaiterThatIsKilledWhileANewcomerHasTheMutex) {
+  auto mutex = open();
+  mutex.lock();
+  Waiter woken{spawn_waiter()};
+  if (!woken.is_traced()) GTEST_SKIP() << "NOT TESTED: this machine does not permit to trace a process";
+  auto other = spawn_waiter();
+  mutex.unlock();
+  const bool quicker = mutex.try_lock();
+  EXPECT_TRUE(wait_until([&] { return woken.stands(); }));
+  woken.kill();
+  if (quicker) mutex.unlock();
+  expect_locked(other);
+  finish(other);
+}
+
+TEST_F(DataBlockMutexWakeUp, IsNotLostWithAWaiterThatIsKilledAfterItsOwnersDeath) {
+  auto owner = spawn_owner();
+  Waiter woken{spawn_waiter()};
+  if (!woken.is_traced()) GTEST_SKIP() << "NOT TESTED: this machine does not permit to trace a process";
+  auto other = spawn_waiter();
+  owner.kill();
+  EXPECT_TRUE(wait_until([&] { return woken.stands(); }));
+  woken.kill();
+  expect_news(other, owner);
+  finish(other);
+}
+
 TEST_F(DataBlockMutexRecovery, ARescuerThatDiesAsWellIsReplacedByTheNext) {
   auto owner = spawn_owner();
   auto rescuer = spawn_waiter();
