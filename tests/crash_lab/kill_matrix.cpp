@@ -17,6 +17,7 @@
 #include <regex>
 #include <set>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -248,7 +249,7 @@ int main_with(const std::vector<std::string>& arguments) {
     std::cerr << what << '\n';
     ++problems;
   };
-  if (report.scenarios.empty()) complain("nothing is reported in " + arguments[1]);
+  if (report.scenarios.empty()) throw std::runtime_error{"nothing is reported in " + arguments[1]};
   for (const auto& [name, by_engine] : report.scenarios)
     for (const auto& [engine, outcome] : by_engine) {
       if (outcome.failures != 0) complain(fmt::format("{} by {}: {} failures", name, engine, outcome.failures));
