@@ -60,7 +60,7 @@ class ProcessIdentity {
   [[nodiscard]] std::string_view host() const noexcept { return host_; }        ///< For messages only.
   /// Inode of the PID namespace that pid() is counted in; 0 if unknown.
   [[nodiscard]] std::uint64_t pid_namespace() const noexcept { return pid_namespace_; }
-  /// Epoch if it is of another boot or another time namespace, or unknown.
+  /// Epoch if it is of another boot or another time namespace, unknown, or in the future.
   [[nodiscard]] std::chrono::system_clock::time_point started() const noexcept;
 
   bool operator==(const ProcessIdentity&) const noexcept = default;

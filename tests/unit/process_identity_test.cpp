@@ -255,6 +255,16 @@ TEST(ProcessIdentity, OfAnotherBootIsUnknownHere) {
   EXPECT_NE(to_string(other).find("under another kernel or before a restart"), std::string::npos) << to_string(other);
 }
 
+TEST(ProcessIdentity, ThatHasStillToStartHasNoKnownStart) {
+  for (const char* const start : {"99999999999999999", "18446744073709551615"}) {
+    auto text = ProcessIdentity::self().encode();
+    std::size_t begin = 0;
+    for (int field = 0; field < 4; ++field) begin = text.find('.', begin) + 1;
+    text.replace(begin, text.find('.', begin) - begin, start);
+    EXPECT_EQ(ProcessIdentity::decode(text).started(), std::chrono::system_clock::time_point{}) << text;
+  }
+}
+
 TEST(ProcessIdentity, InWordsNamesProcessProgramAndStart) {
   const auto& self = ProcessIdentity::self();
   const auto words = to_string(self);
