@@ -28,7 +28,9 @@ std::ostream& operator<<(std::ostream& out, const ChurnReport& report) {
       << history.acquisitions << " sections, " << history.recoveries << " recoveries, " << history.overlaps
       << " overlaps, "
       << "longest gap " << static_cast<double>(history.longest_gap_ns) / 1e6 << " ms, " << report.suspensions
-      << " suspensions, " << report.stops << " stops";
+      << " suspensions of up to "
+      << std::chrono::duration_cast<std::chrono::milliseconds>(report.longest_suspension).count() << " ms, "
+      << report.stops << " stops";
   for (const auto& finding : report.findings) out << "\n  " << finding;
   return out;
 }
@@ -138,7 +140,7 @@ class Driver {
   }
 
   void disturb_one() {
-    if (suspended_ != nullptr) std::exchange(suspended_, nullptr)->process.resume();
+    resume();
     Worker& worker = victim();
     if (!worker.process.is_running()) {
       find("a worker ended by itself: " + worker.process.report());
@@ -148,6 +150,7 @@ class Driver {
     if (random_() % 100 < churn_.stopped_percent) {
       worker.process.stop();
       suspended_ = &worker;
+      suspended_at_ = Clock::now();
       ++report_.suspensions;
       return;
     }
@@ -160,6 +163,12 @@ class Driver {
     if (churn_.children != 0) return;  // the end of a dead one's object would end its children
     // Some stay zombies for a while: to a careless lock they look alive.
     if (!churn_.leave_zombies || one_in(2) || dead_.size() > churn_.processes) dead_.clear();
+  }
+
+  void resume() {
+    if (suspended_ == nullptr) return;
+    report_.longest_suspension = std::max(report_.longest_suspension, Clock::now() - suspended_at_);
+    std::exchange(suspended_, nullptr)->process.resume();
   }
 
   void doom(const Worker& worker) {
@@ -179,7 +188,7 @@ class Driver {
   }
 
   void finish() {
-    if (suspended_ != nullptr) suspended_->process.resume();
+    resume();
     for (auto& worker : workers_) worker.process.release();
     const Deadline deadline{30s};
     for (auto& worker : workers_) {
@@ -201,7 +210,9 @@ class Driver {
     if (history.misordered != 0) find(std::to_string(history.misordered) + " senseless journal entries");
     if (history.unfinished != 0) find(std::to_string(history.unfinished) + " contenders did not finish");
     if (journal_.dropped() != 0) find(std::to_string(journal_.dropped()) + " journal entries dropped");
-    if (history.longest_gap_ns > 5'000'000'000) find("wedged: nobody got in for more than 5 s");
+    // Where this process itself has not run for seconds, nobody has continued an owner that it had stopped.
+    if (std::chrono::nanoseconds{history.longest_gap_ns} > 5s + report_.longest_suspension)
+      find("wedged: nobody got in for more than 5 s");
   }
 
   /// What the dead left is swept by the next object, and the last object leaves nothing.
@@ -224,6 +235,7 @@ class Driver {
   ChurnReport report_;
   std::vector<Worker> workers_;
   Worker* suspended_ = nullptr;
+  Clock::time_point suspended_at_{};
   std::deque<WorkerProcess> dead_;
   std::uint32_t next_who_ = 0;
   bool failed_ = false;

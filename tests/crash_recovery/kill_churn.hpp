@@ -35,9 +35,10 @@ struct ChurnReport {
   std::vector<std::string> findings;  ///< Empty: the lock has held.
   harness::History history;
   std::uint64_t kills = 0;
-  std::uint64_t kills_inside = 0;  ///< of these, of one that was inside when it was doomed
-  std::uint64_t suspensions = 0;   ///< processes that were stopped and continued
-  std::uint64_t stops = 0;         ///< of threads by the hostile scheduler, as told by those that lived to the end
+  std::uint64_t kills_inside = 0;                            ///< of these, of one that was inside when it was doomed
+  std::uint64_t suspensions = 0;                             ///< processes that were stopped and continued
+  std::chrono::steady_clock::duration longest_suspension{};  ///< of these
+  std::uint64_t stops = 0;  ///< of threads by the hostile scheduler, as told by those that lived to the end
   std::uint64_t seed = 0;
   [[nodiscard]] bool ok() const noexcept { return findings.empty(); }
 };
