@@ -183,8 +183,8 @@ class DataBlockMutex::Impl final : detail::ForkAware {
     const auto step = stop != nullptr ? 50ms : 200ms;
     for (;;) {
       if (stop != nullptr && stop->stop_requested()) return false;
-      if (HOLDFAST_MUTANT(mutex, sleeps_on)) return after(platform::lock(*robust_), me);
-      const auto end = std::min(deadline.time(), Deadline::Clock::now() + step);
+      const auto end = HOLDFAST_MUTANT(mutex, sleeps_on) ? deadline.time()
+                                                         : std::min(deadline.time(), Deadline::Clock::now() + step);
       const int why = platform::lock_until(*robust_, std::max(end, Deadline::Clock::time_point{}));
       if (why != ETIMEDOUT) return after(why, me);
       if (deadline.passed()) return false;

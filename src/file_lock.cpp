@@ -31,7 +31,7 @@ class FileLock::Impl final : detail::ForkAware {
     }
     if (owner() != nullptr) owner()->abandon();  // the file system refused: it stays locked until this process ends
     for (const auto& contender : contenders_) contender->clean_up();
-    leave_fork_handlers();  // a child has nothing open that it is not told of
+    leave_fork_handlers();  // last: until here the child of a fork has to close what is open
   }
 
   bool acquire(Patience patience) {

@@ -51,7 +51,7 @@ class Contender {
   Contender(LockPath& path, const FileLockOptions& options) noexcept : path_{path}, options_{options} {}
   Contender(const Contender&) = delete;
   Contender& operator=(const Contender&) = delete;
-  ~Contender() = default;  ///< After clean_up() or abandon().
+  ~Contender() = default;  ///< After clean_up() or forget_in_forked_child().
 
   /// false: busy, timed out or stopped. Throws Error, and then holds nothing.
   [[nodiscard]] bool acquire(Patience& patience);
@@ -62,7 +62,7 @@ class Contender {
   /// After a release, when the next owner is already at work: what the next acquisition will need, and sweeping.
   void prepare_next() noexcept;
 
-  void clean_up() noexcept;  ///< Not while it is the owner. A fork may come in between: its child has to be told.
+  void clean_up() noexcept;  ///< Not while it is the owner, and as long as forks are told to it.
   void abandon() noexcept;   ///< Closes everything and leaves what is on disk as it is.
   void forget_in_forked_child() noexcept;
 

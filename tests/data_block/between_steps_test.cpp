@@ -311,6 +311,37 @@ TEST_F(MetBetweenSteps, AProducerMayDieAfterAnyInstructionThatNotesItsTotals) {
   EXPECT_GT(all, 3);
 }
 
+// Where the next slots are held, the producer passes them over, and writes anew into slots that are still counted from a totals
+// record which it has not replaced yet (E-totals).
+TEST_F(MetBetweenSteps, BooksAreThoseOfAnInstantWhereverASlotThatTheyCountIsWrittenAnew) {
+  long all = 0;
+  for (long instructions = 0; all == 0 || instructions < all; instructions += 1 + all / 400) {
+    SCOPED_TRACE("a slot is claimed after " + std::to_string(instructions) + " instructions");
+    auto producer = create({.slot_count = 2, .on_full = OnFull::overwrite_oldest});
+    auto display = attach_latest();
+    send(producer);
+    const auto held = receive(display);
+    auto reader = spawn({"attach latest next", "ready", "wait", "books marked", "wait"});
+    send(producer);
+    const InstructionTracer tracer{reader};
+    ASSERT_TRUE(tracer.run_to_begin()) << reader.report();
+    if (all == 0) {
+      all = tracer.step(far);
+      ASSERT_LT(all, far);
+    } else {
+      tracer.step(instructions);
+    }
+    const auto slot = producer.acquire_write_slot(0ms);
+    ASSERT_TRUE(slot);
+    EXPECT_EQ(slot.id(), 3U);  // in the place of 1; that of 2 is held
+    tracer.let_go();
+    expect_says(reader, "flight");
+    EXPECT_TRUE(says(reader, "1 committed, 0 delivered, 0 skipped, 1 in flight")) << reader.report();
+    reader.kill();
+    if (HasFailure()) return;
+  }
+}
+
 // Between G3 and G4: it has won, and knows nothing of it. Whoever takes the next slot says so for it (G1).
 TEST_F(MetBetweenSteps, AMemberThatDiesBeforeItKnowsThatItHasWonIsNotForgotten) {
   auto producer = create({.slot_count = 64});

@@ -19,7 +19,8 @@
 //   region, region_end                  its CrashRegion
 //   begin, end, begin_calls, end_calls  marks for a tracer of instructions, and of system calls
 //   exit WAY                            _exit or SIGKILL
-//   books, lock_zone, unlock_zone, write_zone BYTE, use_in_child
+//   books [marked]                      its books; marked: read between a "begin" and an "end"
+//   lock_zone, unlock_zone, write_zone BYTE, use_in_child
 //
 // Each prints a line about what came of it. An Error is printed, too, and the next step follows.
 #include <signal.h>
@@ -388,7 +389,13 @@ class Actor {
     if (words.at(1) == "SIGKILL") ::raise(SIGKILL);
     std::_Exit(0);
   }
-  void books(const Words&) { std::printf("%s\n", to_string(consumer_.value().books()).c_str()); }
+  void books(const Words& words) {
+    const bool marked = has(words, "marked");
+    if (marked) begin(words);
+    const auto now = consumer_.value().books();
+    if (marked) end(words);
+    std::printf("%s\n", to_string(now).c_str());
+  }
   void lock_zone(const Words&) {
     auto& mutex = producer_ ? producer_->zone_mutex() : consumer_.value().zone_mutex();
     const auto outcome = mutex.lock();

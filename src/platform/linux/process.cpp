@@ -333,7 +333,7 @@ std::chrono::system_clock::time_point wall_time_of(std::uint64_t start) noexcept
   const auto since_boot = seconds{now.tv_sec} + nanoseconds{now.tv_nsec};
   const auto ticks_per_second = static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
   const auto whole = start / ticks_per_second, part = start % ticks_per_second;
-  if (whole > static_cast<std::uint64_t>(now.tv_sec)) return {};  // still to come: nobody has written it who was right
+  if (whole > static_cast<std::uint64_t>(now.tv_sec)) return {};  // in the future: no process has it
   const auto started = seconds{whole} + nanoseconds{std::nano::den * part / ticks_per_second};
   return system_clock::now() - duration_cast<system_clock::duration>(since_boot - started);
 }

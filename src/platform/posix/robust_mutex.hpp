@@ -45,7 +45,6 @@ inline int make_robust(std::byte* place) noexcept {
 /// true.
 [[nodiscard]] bool is_robust(const RobustMutex& mutex) noexcept;
 inline int try_lock(RobustMutex& mutex) noexcept { return ::pthread_mutex_trylock(&mutex); }
-inline int lock(RobustMutex& mutex) noexcept { return ::pthread_mutex_lock(&mutex); }
 inline int lock_until(RobustMutex& mutex, Deadline::Clock::time_point end) noexcept {
   const auto since_start = std::chrono::duration_cast<std::chrono::nanoseconds>(end.time_since_epoch()).count();
   const timespec at{static_cast<time_t>(since_start / 1'000'000'000), static_cast<long>(since_start % 1'000'000'000)};
