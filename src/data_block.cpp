@@ -196,7 +196,8 @@ std::optional<std::size_t> DataBlockConsumer::wait_any(std::span<DataBlockConsum
     return {};
   };
   std::vector<platform::AwaitedWord> words(consumers.size());
-  for (detail::Backoff backoff;;) {
+  unsigned spins = detail::Backoff::most_spins();
+  for (detail::Backoff backoff{spins};;) {
     if (const auto index = readable()) return index;
     if (deadline.passed()) return {};
     if (backoff.again()) continue;

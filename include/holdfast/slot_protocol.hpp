@@ -267,6 +267,17 @@ struct Ring {
   [[nodiscard]] std::byte* payload_of(SlotHeader& header) const noexcept {
     return reinterpret_cast<std::byte*>(&header) + payload;
   }
+  // Header and first bytes of a slot that comes later.
+  void prefetch_to_write(std::uint64_t sequence) const noexcept {
+    const auto* const slot = reinterpret_cast<const std::byte*>(&header(sequence));
+    detail::prefetch_to_write(slot);
+    if (stride > 64) detail::prefetch_to_write(slot + 64);
+  }
+  void prefetch_to_read(std::uint64_t sequence) const noexcept {
+    const auto* const slot = reinterpret_cast<const std::byte*>(&header(sequence));
+    detail::prefetch_to_read(slot);
+    if (stride > 64) detail::prefetch_to_read(slot + 64);
+  }
 };
 
 // ---- the paths of every message ----------------------------------------------------------------------------------------
@@ -316,11 +327,8 @@ class SlotWriter {
       wake_readers();
     HOLDFAST_STEP(slot, P10);
     if (shared_->role.load(std::memory_order_relaxed) != role_) fail_reclaimed();
-    if (next_ + ring_.ahead < free_until_) {  // not one that is being read: two that take it from each other are slower
-      const auto* const later = reinterpret_cast<const std::byte*>(&ring_.header(next_ + ring_.ahead));
-      prefetch_to_write(later);
-      if (ring_.stride > 64) prefetch_to_write(later + 64);
-    }
+    if (next_ + ring_.ahead < free_until_)  // not one that is being read: two that take it from each other are slower
+      ring_.prefetch_to_write(next_ + ring_.ahead);
   }
   /// The slot is abandoned; the next one has the same number. The claim stays (I2).
   void drop() noexcept {
@@ -381,11 +389,8 @@ class SlotReader {
         !HOLDFAST_MUTANT(slot, label_not_looked_at))
       return false;
     if (HOLDFAST_MUTANT(slot, released_too_early)) entry_->cursor.store(position_ + 1, std::memory_order_release);
-    if (position_ + ring_.ahead < readable_until_) {  // not one that is being written
-      const auto* const later = reinterpret_cast<const std::byte*>(&ring_.header(position_ + ring_.ahead));
-      prefetch_to_read(later);
-      if (ring_.stride > 64) prefetch_to_read(later + 64);
-    }
+    if (position_ + ring_.ahead < readable_until_)  // not one that is being written
+      ring_.prefetch_to_read(position_ + ring_.ahead);
     current_ = &header;
     gap_count_ = 0;
     held_ = 1;

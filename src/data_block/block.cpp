@@ -519,19 +519,26 @@ void Block::wake_writer() const noexcept {
   platform::wake_all(shared_->writer_event);
 }
 
+unsigned Backoff::most_spins() noexcept {
+  static const unsigned most = platform::has_one_processor() ? 0 : 32;
+  return most;
+}
+
 bool Backoff::again() noexcept {
-  static const bool alone = platform::has_one_processor();
-  constexpr unsigned spins = 32;
-  constexpr std::chrono::microseconds yielding{50};
-  if (++rounds_ <= spins && !alone) {
-    pause_briefly();
-    return true;
+  constexpr std::chrono::microseconds yielding{50}, nobody_ran{2};
+  if (until_ == Clock::time_point{}) {
+    if (spun_++ < spins_) {
+      pause_briefly();
+      return true;
+    }
+    now_ = Clock::now();
+    until_ = now_ + yielding;
   }
-  // Where others want the processor, one yield may last milliseconds: deadlines are looked at after it.
-  const auto now = std::chrono::steady_clock::now();
-  if (until_ == std::chrono::steady_clock::time_point{}) until_ = now + yielding;
-  if (now >= until_) return false;
+  if (now_ >= until_) return false;
   std::this_thread::yield();
+  // Where others want the processor, one yield may last milliseconds: deadlines are looked at after it.
+  const auto before = std::exchange(now_, Clock::now());
+  spins_ = std::min(now_ - before < nobody_ran ? 2 * spins_ : std::max(spins_ / 2, 1U), most_spins());
   return true;
 }
 }  // namespace holdfast::detail

@@ -111,16 +111,21 @@ class Block {
   std::span<std::byte> zone_;
 };
 
-/// Spins and yields for a while before the caller parks. To yield is worth much where processes outnumber processors, and to park is dear;
-/// to spin for longer than a lap of small messages takes the processor away from whom is waited for.
+/// Spins and yields for a while before the caller parks, which is dear. Where processes outnumber processors, to spin takes the
+/// processor away from whom is waited for: who finds that others have run while it yielded spins for half as long the next time.
 class Backoff {
  public:
+  [[nodiscard]] static unsigned most_spins() noexcept;
+  /// `spins`: of the producer or consumer that waits, from one of its waits to the next.
+  explicit Backoff(unsigned& spins) noexcept : spins_{spins} {}
   /// False: it is time to park.
   [[nodiscard]] bool again() noexcept;
 
  private:
-  unsigned rounds_ = 0;
-  std::chrono::steady_clock::time_point until_{};
+  using Clock = std::chrono::steady_clock;
+  unsigned& spins_;
+  unsigned spun_ = 0;
+  Clock::time_point now_{}, until_{};
 };
 
 [[nodiscard]] std::uint64_t checksum_of(const std::byte* payload, std::uint64_t sequence, std::size_t length) noexcept;

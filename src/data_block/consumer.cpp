@@ -135,7 +135,7 @@ void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
   };
   std::uint64_t at = std::max(wanted, oldest_by(claim_in_role(role_seen_)));
   if (latest && at < role_seen_.head) at = role_seen_.head - 1;
-  Backoff backoff;
+  Backoff backoff{spins_};
   for (bool active = false;; active = true) {
     pin(at);
     HOLDFAST_STEP(slot, J1);
@@ -261,9 +261,12 @@ bool Consumer::deliver(std::uint64_t from, std::uint64_t end, std::size_t at_mos
   current_ = &header;
   held_ = 1;
   HOLDFAST_STEP(slot, read);
+  prefetch_after(s);
   while (held_ < at_most && s + held_ < end && block_->is_valid(s + held_, role_seen_) &&
-         (!block_->verifies_reads() || verify(s + held_)))
+         (!block_->verifies_reads() || verify(s + held_))) {
+    prefetch_after(s + held_);
     ++held_;
+  }
   return true;
 }
 
@@ -375,13 +378,11 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
   redelivered_ = false;
   // The next message may be on its way: looked for tightly, by the hot path itself if that may take it (half a round trip is a
   // tenth shorter then), for about as long as a round trip takes. What is there and not for the hot path needs a look.
-  static const bool alone = platform::has_one_processor();
   const bool by_hot_path = at_most == 1 && position_ < held_until_;
   const auto comes = [&] { return by_hot_path ? try_acquire() : may_have_some(); };
   bool come = comes();
-  if (!come && !may_have_some() && !alone && !patience.deadline.passed()) {
-    constexpr int tries = 64;
-    for (int i = 0; i < tries && !come; ++i) {
+  if (!come && !may_have_some() && !patience.deadline.passed()) {
+    for (unsigned i = 0; i < 2 * spins_ && !come; ++i) {
       pause_briefly();
       come = comes();
     }
@@ -404,7 +405,7 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
     return is_removed() ? AcquireStatus::removed : AcquireStatus::timed_out;
   };
   if (const auto status = ended()) return *status;
-  for (Backoff backoff; backoff.again();) {
+  for (Backoff backoff{spins_}; backoff.again();) {
     if (!may_have_some()) continue;
     if (taken()) return AcquireStatus::ok;
   }

@@ -62,6 +62,10 @@ class Consumer final : public SlotReader, ForkAware {
   [[nodiscard]] bool look(std::size_t at_most);
   [[nodiscard]] bool may_have_some() const noexcept;
   void see_role() noexcept;
+  void prefetch_after(std::uint64_t sequence) const noexcept {  // farther than one by one: several are taken at once
+    const std::uint64_t later = sequence + 2 * ring_.ahead;
+    if (later < role_seen_.head) ring_.prefetch_to_read(later);
+  }
   void let_go_of_hold() noexcept;
   /// Delivers the first data from `from` on, up to `end`, and as many after it as wanted. False: there are only voids.
   [[nodiscard]] bool deliver(std::uint64_t from, std::uint64_t end, std::size_t at_most);
@@ -91,6 +95,7 @@ class Consumer final : public SlotReader, ForkAware {
   std::uint64_t pending_gap_first_ = 0, pending_gap_count_ = 0;  // before the start
   std::uint64_t skipped_ = 0, voids_ = 0;                        // all that has been passed over
   unsigned books_turn_ = 0;
+  unsigned spins_ = Backoff::most_spins();
   std::size_t group_ = 0;
   bool parity_ = false;
   std::uint64_t member_skipped_ = 0, member_voids_ = 0, member_redelivered_ = 0;  // of what it holds

@@ -51,8 +51,9 @@ std::uint64_t Consumer::member_limit() const noexcept {
 }
 
 void Consumer::set_member(MemberState state, std::uint64_t first, std::uint64_t count) noexcept {
-  // seq_cst: an intent is seen by who sees the group's word that it leads to.
-  entry_->member.store(member_word::make(first, count, parity_, state), std::memory_order_seq_cst);
+  // release: others judge it after they have acquired the group's word (G3) or `joins` (B-move), or take it for a release of
+  // slots (E-release).
+  entry_->member.store(member_word::make(first, count, parity_, state), std::memory_order_release);
 }
 
 // ---- joining ---------------------------------------------------------------------------------------------------------
@@ -216,6 +217,7 @@ bool Consumer::hold_as_member(std::uint64_t first, std::uint64_t all, std::uint6
   member_voids_ = member_redelivered_ = 0;
   std::uint64_t first_data = no_sequence;
   for (std::uint64_t s = first + lost; s != first + count; ++s) {
+    prefetch_after(s);
     if (!block_->is_valid(s, role_seen_))
       ++member_voids_;
     else if (first_data == no_sequence)

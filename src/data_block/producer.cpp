@@ -14,6 +14,11 @@ using Clock = std::chrono::steady_clock;
 constexpr char nobodys = 0;
 /// At most so many slots tell what the totals record does not yet.
 constexpr std::uint64_t longest_without_totals = 64;
+
+/// One more, of an own word that others read. A locked instruction would wait for all stores before it.
+void add_one(std::atomic<std::uint64_t>& word) noexcept {
+  word.store(word.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
 }  // namespace
 
 // ---- the role ------------------------------------------------------------------------------------------------------
@@ -93,7 +98,7 @@ void Producer::after_fork_in_child() noexcept {
 }
 
 void Producer::take_over(Deadline deadline) {
-  Backoff backoff;
+  Backoff backoff{spins_};
   for (;;) {
     const Block::Role now = block_->role();
     const std::size_t index = role::index(now.word);
@@ -114,7 +119,7 @@ void Producer::take_over(Deadline deadline) {
         if (entry_state::state(state) == EntryState::active || entry_state::state(state) == EntryState::joining)
           block_->entry(index).state.compare_exchange_strong(expected, entry_state::with(state, EntryState::dead),
                                                              std::memory_order_acq_rel);
-        entry_->reclaims.fetch_add(1, std::memory_order_relaxed);
+        add_one(entry_->reclaims);
       }
       begin_to_produce();
       return;
@@ -272,11 +277,12 @@ AcquireStatus Producer::acquire(const Patience& patience) {
     // P1
     if (block_->on_full() != OnFull::overwrite_oldest && is_full()) {
       look_at_consumers();
+      if (block_->on_full() == OnFull::wait && !patience.deadline.passed()) let_them_read();
       if (is_full()) {
         if (block_->on_full() == OnFull::refuse) {
           if (Clock::now() - judged_ >= longest_park) judge();
           if (!is_full()) continue;
-          entry_->refused.fetch_add(1, std::memory_order_relaxed);
+          add_one(entry_->refused);
           return AcquireStatus::full;
         }
         const auto ended = wait(patience, next_ - ring_.count() / 2, [this] {
@@ -337,7 +343,7 @@ AcquireStatus Producer::acquire(const Patience& patience) {
           looked_until_ = next_;
           continue;
         }
-        entry_->refused.fetch_add(1, std::memory_order_relaxed);
+        add_one(entry_->refused);
         return AcquireStatus::full;
       }
       const auto ended = wait(patience, 0, [this] {
@@ -436,6 +442,16 @@ void Producer::look_at_consumers() {
       return;
     }
     before = after;
+  }
+}
+
+/// Until a quarter of the ring is free, for some microseconds. With little room a producer would look for each single slot, and
+/// take away from the consumers, each time, the lines that they have to write to for the next one.
+void Producer::let_them_read() {
+  const std::uint64_t most = ring_.count() - ring_.count() / 4;
+  for (unsigned i = 0; i < spins_ && lowest_ != no_sequence && next_ - lowest_ > most; ++i) {
+    for (int pauses = 0; pauses < 4; ++pauses) pause_briefly();
+    look_at_consumers();
   }
 }
 
@@ -539,14 +555,14 @@ std::optional<AcquireStatus> Producer::wait(const Patience& patience, std::uint6
       judge();
       if (ready()) return {};
     }
-    entry_->refused.fetch_add(1, std::memory_order_relaxed);
+    add_one(entry_->refused);
     return AcquireStatus::timed_out;
   };
   if (const auto status = ended()) return status;
   if (ready()) return {};
-  for (Backoff backoff; backoff.again();)
+  for (Backoff backoff{spins_}; backoff.again();)
     if (ready()) return {};
-  entry_->waits.fetch_add(1, std::memory_order_relaxed);
+  add_one(entry_->waits);
   // First until half of the ring is free, so that not every release wakes; after that, one slot is enough.
   for (std::uint64_t target = half_empty;; target = half_empty == 0 ? 0 : next_ - ring_.count() + 1) {
     if (const auto status = ended()) return status;

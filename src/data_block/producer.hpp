@@ -46,6 +46,7 @@ class Producer final : public SlotWriter, ForkAware {
   void begin_totals(const Block::Totals& totals) noexcept;
   void note_totals(std::uint64_t head, std::uint64_t voids) noexcept;  ///< And bytes_.
   void look_at_consumers();
+  void let_them_read();
   void collect_holds();
   void add_hold(std::uint64_t first, std::uint64_t count, std::size_t index) noexcept;
   [[nodiscard]] std::uint64_t pending() const noexcept {  // voids that are not published yet
@@ -71,6 +72,7 @@ class Producer final : public SlotWriter, ForkAware {
   std::optional<DataBlockMutex> zone_mutex_;
   bool forked_ = false;
 
+  unsigned spins_ = Backoff::most_spins();
   unsigned totals_turn_ = 0;  // which totals record is valid
   std::uint64_t claim_ = 0;
   std::uint64_t looked_until_ = 0;      // P3 has been done below it
