@@ -18,6 +18,7 @@ struct RegionWords {
 void set_mark(Mark mark, const void* argument) noexcept;
 
 /// One traced worker, which waits for its release. It stands still unless a member function runs. All calls from one thread.
+/// Somebody else may kill the worker at any time, also where it stands still: then it has ended, which is no error.
 class Tracer {
  public:
   explicit Tracer(WorkerProcess& worker);  ///< Throws Error. Releases the worker.
@@ -55,8 +56,9 @@ class Tracer {
   Stop stop_at(int status);
   int wait(bool unless_asleep = false);
   bool step_one_instruction();
-  void set_call(std::int64_t number);
-  void set_result(std::int64_t result);
+  bool was_killed();
+  bool set_call(std::int64_t number);
+  bool set_result(std::int64_t result);
   std::string name_in_worker(std::uint64_t address) const;
 
   std::int64_t pid_;

@@ -99,6 +99,14 @@ TEST_P(CrashLab, SaysWhenAVictimDoesNotDoItsPart) {
   }
 }
 
+TEST_P(CrashLab, SaysOfAVictimThatSomebodyElseKilledAtAnyInstantThatItEnded) {
+  for (int run = 0; run < 100; ++run) {
+    const auto report = run_crash_scenario(scenario("killed_on_its_way"), GetParam());
+    ASSERT_FALSE(report.failures.empty());
+    EXPECT_THAT(report.failures[0].what, HasSubstr("the victim ended inside its region"));
+  }
+}
+
 using CrashLabRescues = CrashLab;
 INSTANTIATE_TEST_SUITE_P(, CrashLabRescues, testing::Values(CrashEngine::steps),
                          [](const auto&) { return std::string{"steps"}; });

@@ -2,8 +2,11 @@
 //
 //   SCENARIO FILE; the file has words: a, b, which record is valid, lock
 #include <atomic>
+#include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <thread>
 
 #include <fcntl.h>
 #include <sched.h>
@@ -118,6 +121,27 @@ int exit_early(WorkerContext& context) {
   const CrashRegion region;
   std::_Exit(0);
 }
+/// Killed somewhere in its region, wherever its tracer is just then.
+int killed_on_its_way(WorkerContext& context) {
+  signal_test_ready();
+  context.wait_for_release();
+  std::atomic<bool> begun{false};
+  std::thread killer{[&] {
+    begun.wait(false);
+    const auto now = std::chrono::steady_clock::now;
+    const auto begin = now();
+    while (now() - begin < begin.time_since_epoch() % std::chrono::microseconds{500}) {
+    }
+    ::kill(::getpid(), SIGKILL);
+  }};
+  const CrashRegion region;
+  begun = true;
+  begun.notify_one();
+  for (;;) {
+    ::sched_yield();
+    step("toy.on_its_way");
+  }
+}
 int no_region(WorkerContext& context) {
   signal_test_ready();
   return context.wait_for_release();
@@ -130,6 +154,7 @@ constexpr Scenario scenarios[] = {{"write_torn", write_torn},
                                   {"lock", lock},
                                   {"lock_asleep", lock_asleep},
                                   {"exit_early", exit_early},
+                                  {"killed_on_its_way", killed_on_its_way},
                                   {"no_region", no_region}};
 }  // namespace
 

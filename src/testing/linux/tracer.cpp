@@ -131,30 +131,36 @@ Tracer::Tracer(WorkerProcess& worker) : pid_{worker.pid()} {
   worker.release();
 }
 
-/// The status of its next stop. 0: it has ended; -1: it sleeps, and that was to be told.
+/// The status of its next stop, as waitpid() has it. 0: it has ended; -1: it sleeps, and that was to be told.
 int Tracer::wait(bool unless_asleep) {
-  // The end of the worker is left to the harness to reap.
-  siginfo_t info{};
-  const int how = WSTOPPED | WEXITED | WNOWAIT | __WALL | (unless_asleep ? WNOHANG : 0);
+  const auto id = static_cast<id_t>(pid_);
   for (int asleep = 0;;) {
-    info.si_pid = 0;
-    if (::waitid(P_PID, static_cast<id_t>(pid_), &info, how) != 0 && errno != EINTR)
-      fail("wait for", "worker " + std::to_string(pid_));
-    if (info.si_pid != 0) break;
+    // Looked at first, and then only a stop is taken: the end of the worker is left to the harness to reap.
+    siginfo_t info{};
+    const int how = WSTOPPED | WEXITED | WNOWAIT | __WALL | (unless_asleep ? WNOHANG : 0);
+    if (::waitid(P_PID, id, &info, how) != 0 && errno != EINTR) fail("wait for", "worker " + std::to_string(pid_));
+    if (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED) {
+      gone_ = true;
+      return 0;
+    }
+    if (info.si_pid != 0) {
+      info = {};
+      ::waitid(P_PID, id, &info, WSTOPPED | WNOHANG | __WALL);
+      if (info.si_pid != 0) return W_STOPCODE(info.si_status);
+      continue;  // killed in between: there is no stop any more
+    }
     if (!unless_asleep) continue;
     constexpr int looks = 3;  // who sleeps in each of them waits for somebody else
     asleep = is_asleep(pid_) ? asleep + 1 : 0;
     if (asleep == looks) return -1;
     ::sched_yield();
   }
-  if (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED) {
-    gone_ = true;
-    return 0;
-  }
-  int status = 0;
-  if (::waitpid(static_cast<pid_t>(pid_), &status, __WALL) != static_cast<pid_t>(pid_))
-    fail("wait for", "worker " + std::to_string(pid_));
-  return status;
+}
+
+/// Whoever stands still may be killed all the same, at any time: then there is nothing to be traced any more.
+bool Tracer::was_killed() {
+  if (errno == ESRCH) gone_ = true;
+  return gone_;
 }
 
 std::string Tracer::name_in_worker(std::uint64_t address) const {
@@ -173,8 +179,10 @@ Tracer::Stop Tracer::stop_at(int status) {
     return Stop::none;
   }
   __ptrace_syscall_info info{};
-  if (::ptrace(PTRACE_GET_SYSCALL_INFO, static_cast<pid_t>(pid_), sizeof info, &info) <= 0)
+  if (::ptrace(PTRACE_GET_SYSCALL_INFO, static_cast<pid_t>(pid_), sizeof info, &info) <= 0) {
+    if (was_killed()) return Stop::ended;
     fail("look at", "a system call");
+  }
   if (info.op == PTRACE_SYSCALL_INFO_EXIT) {
     call_has_failed_ = info.exit.is_error != 0;
     return std::exchange(in_mark_, false) ? Stop::none : Stop::call_left;
@@ -255,7 +263,10 @@ bool Tracer::step_one_instruction() {
   RegionWords words;
   const iovec here{&words, sizeof words};
   const iovec there{reinterpret_cast<void*>(words_), sizeof words};  // NOLINT(performance-no-int-to-ptr)
-  if (::process_vm_readv(thread, &here, 1, &there, 1, 0) != sizeof words) fail("read", "a worker's memory");
+  if (::process_vm_readv(thread, &here, 1, &there, 1, 0) != sizeof words) {
+    if (was_killed()) return false;
+    fail("read", "a worker's memory");
+  }
   if (words.ended != 0) {
     at_end_ = true;
     return false;
@@ -312,44 +323,47 @@ bool Tracer::advance_to_call() {
 std::string Tracer::call_name() const { return name_of(call_.number); }
 
 namespace {
-/// The registers, read, changed by `change`, and written back.
+/// The registers, read, changed by `change`, and written back. False: errno says why not.
 template <class Change>
-void change_registers(std::int64_t pid, Change change) {
+bool change_registers(std::int64_t pid, Change change) {
   user_regs_struct registers{};
   iovec all{&registers, sizeof registers};
   void* const which = reinterpret_cast<void*>(std::uintptr_t{NT_PRSTATUS});  // NOLINT(performance-no-int-to-ptr)
-  if (::ptrace(PTRACE_GETREGSET, static_cast<pid_t>(pid), which, &all) != 0) fail("read", "a worker's registers");
+  if (::ptrace(PTRACE_GETREGSET, static_cast<pid_t>(pid), which, &all) != 0) return false;
   change(registers);
-  if (::ptrace(PTRACE_SETREGSET, static_cast<pid_t>(pid), which, &all) != 0) fail("set", "a worker's registers");
+  return ::ptrace(PTRACE_SETREGSET, static_cast<pid_t>(pid), which, &all) == 0;
 }
 }  // namespace
 
-void Tracer::set_call(std::int64_t number) {
+bool Tracer::set_call(std::int64_t number) {
 #if defined(__x86_64__)
-  change_registers(pid_, [&](user_regs_struct& of) { of.orig_rax = static_cast<unsigned long long>(number); });
+  return change_registers(pid_, [&](user_regs_struct& of) { of.orig_rax = static_cast<unsigned long long>(number); });
 #elif defined(__aarch64__)
   int wanted = static_cast<int>(number);
   iovec call{&wanted, sizeof wanted};
   void* const which = reinterpret_cast<void*>(std::uintptr_t{NT_ARM_SYSTEM_CALL});  // NOLINT(performance-no-int-to-ptr)
-  if (::ptrace(PTRACE_SETREGSET, static_cast<pid_t>(pid_), which, &call) != 0) fail("change", "a system call");
+  return ::ptrace(PTRACE_SETREGSET, static_cast<pid_t>(pid_), which, &call) == 0;
 #else
 #error "which register has the number of a system call here?"
 #endif
 }
 
-void Tracer::set_result(std::int64_t result) {
+bool Tracer::set_result(std::int64_t result) {
 #if defined(__x86_64__)
-  change_registers(pid_, [&](user_regs_struct& of) { of.rax = static_cast<unsigned long long>(result); });
+  return change_registers(pid_, [&](user_regs_struct& of) { of.rax = static_cast<unsigned long long>(result); });
 #else
-  change_registers(pid_, [&](user_regs_struct& of) { of.regs[0] = static_cast<unsigned long long>(result); });
+  return change_registers(pid_, [&](user_regs_struct& of) { of.regs[0] = static_cast<unsigned long long>(result); });
 #endif
 }
 
 bool Tracer::let_call_fail(int error, bool done) {
-  if (!done) set_call(-1);
-  if (go_on() != Stop::call_left || (done && call_has_failed_)) return false;
-  set_result(-error);
-  return true;
+  bool made = done || set_call(-1);
+  if (made) {
+    if (go_on() != Stop::call_left || (done && call_has_failed_)) return false;
+    made = set_result(-error);
+  }
+  if (made || was_killed()) return made;
+  fail("change", "a system call");
 }
 
 void Tracer::let_go() {
