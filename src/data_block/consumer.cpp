@@ -238,7 +238,7 @@ void Consumer::pass_over(std::uint64_t to, std::uint64_t voids_below, std::uint6
 bool Consumer::deliver(std::uint64_t from, std::uint64_t end, std::size_t at_most) {
   end = std::min(end, from + ring_.count());  // more there cannot be, whatever the words say
   std::uint64_t s = from;
-  while (s < end && !block_->is_valid(s, role_seen_)) ++s;
+  while (s < end && !is_data(s)) ++s;
   if (s >= end) return false;
   SlotHeader& header = ring_.header(s);
   const std::uint64_t voids = header.voids.load(std::memory_order_relaxed);
@@ -262,8 +262,7 @@ bool Consumer::deliver(std::uint64_t from, std::uint64_t end, std::size_t at_mos
   held_ = 1;
   HOLDFAST_STEP(slot, read);
   prefetch_after(s);
-  while (held_ < at_most && s + held_ < end && block_->is_valid(s + held_, role_seen_) &&
-         (!block_->verifies_reads() || verify(s + held_))) {
+  while (held_ < at_most && s + held_ < end && is_data(s + held_) && (!block_->verifies_reads() || verify(s + held_))) {
     prefetch_after(s + held_);
     ++held_;
   }
@@ -352,10 +351,10 @@ bool Consumer::look(std::size_t at_most) {
 /// Cheaper than a look.
 bool Consumer::may_have_some() const noexcept {
   if (head_ == nullptr || shared_->role.load(std::memory_order_relaxed) != role_) return true;
-  const std::uint64_t head = head_->load(std::memory_order_acquire);
-  if (kind_ != EntryKind::member) return head > position_;
+  if (kind_ != EntryKind::member) return head_->load(std::memory_order_acquire) > position_;
   const Group& group = block_->group(group_);
-  return rest_count_ != 0 || head > group_word::next(group.word.load(std::memory_order_acquire)) ||
+  const std::uint64_t next = group_word::next(group.word.load(std::memory_order_acquire));
+  return rest_count_ != 0 || role_seen_.head > next || head_->load(std::memory_order_acquire) > next ||
          group.orphans.load(std::memory_order_relaxed) != 0;
 }
 
@@ -376,6 +375,12 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
                 "none were asked for"};
   if (entry_->state.load(std::memory_order_acquire) != state_) fail_reclaimed();
   redelivered_ = false;
+  const auto taken = [&] {
+    if (!look(at_most)) return false;
+    if (!cursor_releases_) last_id_ = position_ + held_ - 1;
+    return true;
+  };
+  if (kind_ == EntryKind::member && taken()) return AcquireStatus::ok;
   // The next message may be on its way: looked for tightly, by the hot path itself if that may take it (half a round trip is a
   // tenth shorter then), for about as long as a round trip takes. What is there and not for the hot path needs a look.
   const bool by_hot_path = at_most == 1 && position_ < held_until_;
@@ -388,11 +393,6 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
     }
   }
   if (come && by_hot_path) return AcquireStatus::ok;
-  const auto taken = [&] {
-    if (!look(at_most)) return false;
-    if (!cursor_releases_) last_id_ = position_ + held_ - 1;
-    return true;
-  };
   if (taken()) return AcquireStatus::ok;
   if (kind_ == EntryKind::member && std::chrono::steady_clock::now() - judged_ >= longest_park) {
     judge_members();  // also for those who never wait

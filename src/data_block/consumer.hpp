@@ -66,6 +66,12 @@ class Consumer final : public SlotReader, ForkAware {
     const std::uint64_t later = sequence + 2 * ring_.ahead;
     if (later < role_seen_.head) ring_.prefetch_to_read(later);
   }
+  /// Data of one that is below a head that was seen and protected: no void.
+  [[nodiscard]] bool is_data(std::uint64_t sequence) const noexcept {
+    // relaxed: written before the head that was acquired.
+    return ring_.header(sequence).label.load(std::memory_order_relaxed) == slot_label::make(sequence, epoch_) ||
+           block_->is_valid(sequence, role_seen_);
+  }
   void let_go_of_hold() noexcept;
   /// Delivers the first data from `from` on, up to `end`, and as many after it as wanted. False: there are only voids.
   [[nodiscard]] bool deliver(std::uint64_t from, std::uint64_t end, std::size_t at_most);

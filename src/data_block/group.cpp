@@ -173,10 +173,14 @@ bool Consumer::look_as_member(std::size_t at_most) {
     confirm(word);  // G1
     HOLDFAST_STEP(slot, G1);
     const std::uint64_t next = group_word::next(word);
-    see_role();
-    const std::uint64_t claim = claim_in_role(role_seen_);
-    if (claim == no_sequence) break;
-    const std::uint64_t oldest = claim <= ring_.count() ? 0 : std::min(claim - ring_.count(), role_seen_.head);
+    std::uint64_t oldest = 0;
+    // A head that has counted once is good for what is below it (I4), and its line is the producer's.
+    if (overwrites || role_seen_.head < next + limit) {
+      see_role();
+      const std::uint64_t claim = claim_in_role(role_seen_);
+      if (claim == no_sequence) break;
+      oldest = claim <= ring_.count() ? 0 : std::min(claim - ring_.count(), role_seen_.head);
+    }
     // Who waits for the group writes nothing that it has not read, however far it has claimed.
     const bool lapped = overwrites && oldest > next;
     if (!lapped && next >= role_seen_.head) break;
@@ -190,7 +194,7 @@ bool Consumer::look_as_member(std::size_t at_most) {
     HOLDFAST_STEP(slot, G3);
     set_member(MemberState::taken, next, count);  // G4
     HOLDFAST_STEP(slot, G4);
-    if (hold_as_member(next, count, lost_of(next, count), false, count)) return true;
+    if (hold_as_member(next, count, overwrites ? lost_of(next, count) : 0, false, count)) return true;
   }
   if (member_word::state(entry_->member.load(std::memory_order_relaxed)) == MemberState::intent)
     set_member(MemberState::idle, 0, 0);
@@ -212,13 +216,13 @@ bool Consumer::hold_as_member(std::uint64_t first, std::uint64_t all, std::uint6
   const std::uint64_t count = std::min(all, std::max(lost, at_most));
   rest_first_ = first + count;
   rest_count_ = all - count;
-  see_role();  // what is valid depends on it, also for one who adopts before it has read anything
+  if (redelivered) see_role();  // what is valid depends on it, and who adopts need not have read anything
   member_skipped_ = lost;
   member_voids_ = member_redelivered_ = 0;
   std::uint64_t first_data = no_sequence;
   for (std::uint64_t s = first + lost; s != first + count; ++s) {
     prefetch_after(s);
-    if (!block_->is_valid(s, role_seen_))
+    if (!is_data(s))
       ++member_voids_;
     else if (first_data == no_sequence)
       first_data = s;
@@ -251,11 +255,13 @@ void Consumer::let_go_as_member() noexcept {
   const auto add = [](std::atomic<std::uint64_t>& to, const std::atomic<std::uint64_t>& from, std::uint64_t more) {
     to.store(from.load(std::memory_order_relaxed) + more, std::memory_order_release);
   };
-  add(other.skipped, valid.skipped, member_skipped_);
-  add(other.voids, valid.voids, member_voids_);
-  add(other.redelivered, valid.redelivered, member_redelivered_);
+  if (member_skipped_ != 0 || member_voids_ != 0 || member_redelivered_ != 0) {
+    add(other.skipped, valid.skipped, member_skipped_);
+    add(other.voids, valid.voids, member_voids_);
+    add(other.redelivered, valid.redelivered, member_redelivered_);
+    parity_ = !parity_;
+  }
   HOLDFAST_STEP(slot, G5_counts);
-  parity_ = !parity_;
   if (rest_count_ != 0)
     set_member(MemberState::again, rest_first_, rest_count_);
   else

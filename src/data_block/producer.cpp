@@ -450,7 +450,7 @@ void Producer::look_at_consumers() {
 void Producer::let_them_read() {
   const std::uint64_t most = ring_.count() - ring_.count() / 4;
   for (unsigned i = 0; i < spins_ && lowest_ != no_sequence && next_ - lowest_ > most; ++i) {
-    for (int pauses = 0; pauses < 4; ++pauses) pause_briefly();
+    for (int pauses = 0; pauses < 8; ++pauses) pause_briefly();
     look_at_consumers();
   }
 }
