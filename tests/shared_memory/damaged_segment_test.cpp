@@ -23,8 +23,8 @@ class DamagedSegment : public Segments {
     ASSERT_TRUE(SharedMemory::remove(name_));
     ASSERT_GT(fs::file_size(sound_), data_offset);
   }
-  void damage(std::size_t first, std::size_t end, unsigned mask) {
-    auto worker = SpawnWorker(SHARED_MEMORY_WORKER, "damage_each_byte", {name_, sound_, first, end, mask});
+  void damage(std::size_t first, std::size_t end, unsigned mask, std::size_t step = 1) {
+    auto worker = SpawnWorker(SHARED_MEMORY_WORKER, "damage_bytes", {name_, sound_, first, end, mask, step});
     ExpectWorkerOk(worker);
   }
 
@@ -45,7 +45,11 @@ TEST_P(DamagedSegmentBytes, OfTheHeaderCrashNobody) { damage(0, page, GetParam()
 TEST_P(DamagedSegmentBytes, OfTheRecordsOfUsersCrashNobody) {
   constexpr auto used = participants_offset + 4 * sizeof(Participant);
   damage(participants_offset, used, GetParam());
-  if (GetParam() == 0xffU) damage(used, data_offset, GetParam());  // records that were never used
+  if (GetParam() != 0xffU) return;
+  // Of the records that were never used every byte of a record, each in another one: all of them take minutes under load.
+  constexpr std::size_t step = 7;
+  static_assert(sizeof(Participant) % step != 0);
+  damage(used, data_offset, GetParam(), step);
 }
 
 TEST_F(DamagedSegment, CutShortOrMadeLongerCrashesNobody) {

@@ -558,12 +558,14 @@ void use_what_is_there(const std::string& name) {
   clear([&] { touch(SharedMemory::create_or_attach(name, 5000, {}, 0s)); });
 }
 
-/// Arguments: name, a sound segment's file, the first byte to be damaged, the byte behind the last one, by which mask.
-int damage_each_byte(WorkerContext& context) {
+/// Arguments: name, a sound segment's file, the first byte to be damaged, the byte behind the last one, by which mask, and
+/// how far they are apart.
+int damage_bytes(WorkerContext& context) {
   const auto name = context.argument(0), path = "/dev/shm/holdfast." + name;
   auto sound = bytes_of(context.argument(1));
   const auto first = static_cast<std::size_t>(context.number(2)), end = static_cast<std::size_t>(context.number(3));
   const auto mask = static_cast<char>(context.number(4));
+  const auto step = static_cast<std::size_t>(context.number(5));
   require(sound.size() >= end && first < end, "the file is smaller than that");
   tell_of_crashes();
   const auto write = [&] {
@@ -571,7 +573,7 @@ int damage_each_byte(WorkerContext& context) {
     if (file < 0 || ::write(file, sound.data(), sound.size()) != static_cast<ssize_t>(sound.size())) fail("write");
     ::close(file);
   };
-  for (std::size_t i = first; i < end; ++i) try {
+  for (std::size_t i = first; i < end; i += step) try {
       damaged_byte = i;
       sound[i] = static_cast<char>(sound[i] ^ mask);
       write();
@@ -722,7 +724,7 @@ constexpr Scenario scenarios[] = {
     {"come_and_go_for_ever", come_and_go_for_ever},
     {"remove_for_ever", remove_for_ever},
     {"make_steps", make_steps},
-    {"damage_each_byte", damage_each_byte},
+    {"damage_bytes", damage_bytes},
     {"cut_short", cut_short},
     {"run_out_of_descriptors", run_out_of_descriptors},
 };
