@@ -122,10 +122,6 @@ DataBlockProducer DataBlockProducer::create_or_attach(std::string_view name, con
 
 LockOutcome DataBlockProducer::outcome() const noexcept { return writer_ ? of(writer_).outcome() : LockOutcome::clean; }
 std::optional<ProcessIdentity> DataBlockProducer::previous_owner() const { return of(writer_).previous_owner(); }
-WriteSlot DataBlockProducer::acquire_slowly(const detail::Patience& patience) {
-  const AcquireStatus status = of(writer_).acquire(patience);
-  return {status == AcquireStatus::ok ? writer_ : nullptr, status};
-}
 DataBlockOptions DataBlockProducer::options() const { return of(writer_).block().options(); }
 std::span<std::byte> DataBlockProducer::zone() noexcept {
   return writer_ ? of(writer_).block().zone() : std::span<std::byte>{};
@@ -150,10 +146,6 @@ DataBlockConsumer::~DataBlockConsumer() { let_go<Consumer>(reader_); }
 
 DataBlockConsumer DataBlockConsumer::attach(std::string_view name, const ConsumerOptions& options, Deadline deadline) {
   return DataBlockConsumer{new Consumer{Block::attach(name, true, deadline), options, deadline}};
-}
-ConsumeSlot DataBlockConsumer::acquire_slowly(const detail::Patience& patience) {
-  const AcquireStatus status = of(reader_).acquire(patience, 1);
-  return status == AcquireStatus::ok ? ConsumeSlot{*reader_} : ConsumeSlot{status};
 }
 ConsumeSlots DataBlockConsumer::acquire_consume_slots(std::size_t at_most, Deadline deadline) {
   const AcquireStatus status = of(reader_).acquire({nullptr, deadline}, at_most);

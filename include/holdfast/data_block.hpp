@@ -427,8 +427,9 @@ class DataBlockProducer {
   [[nodiscard]] WriteSlot acquire_write_slot(Deadline deadline) { return acquire({nullptr, deadline}); }
   template <class Rep, class Period>
   [[nodiscard]] WriteSlot acquire_write_slot(std::chrono::duration<Rep, Period> time) {
-    if (writer_->try_acquire() != nullptr) return {writer_, AcquireStatus::ok};
-    return acquire_slowly({nullptr, Deadline{time}});
+    const AcquireStatus status =
+        writer_->try_acquire() ? AcquireStatus::ok : writer_->acquire_slowly({nullptr, Deadline{time}});
+    return {status == AcquireStatus::ok ? writer_ : nullptr, status};
   }
   [[nodiscard]] WriteSlot acquire_write_slot(const std::stop_token& stop, Deadline deadline = Deadline::never()) {
     if (stop.stop_requested()) return {nullptr, AcquireStatus::stopped};
@@ -444,11 +445,10 @@ class DataBlockProducer {
 
  private:
   explicit DataBlockProducer(detail::Producer* producer) noexcept;
-  WriteSlot acquire(const detail::Patience& patience) {
-    if (writer_->try_acquire() != nullptr) return {writer_, AcquireStatus::ok};
-    return acquire_slowly(patience);
+  WriteSlot acquire(detail::Patience patience) {
+    const AcquireStatus status = writer_->try_acquire() ? AcquireStatus::ok : writer_->acquire_slowly(patience);
+    return {status == AcquireStatus::ok ? writer_ : nullptr, status};
   }
-  [[gnu::cold]] WriteSlot acquire_slowly(const detail::Patience& patience);
   detail::SlotWriter* writer_;  // a detail::Producer; lives as long as its handle does
 };
 
@@ -484,8 +484,9 @@ class DataBlockConsumer {
   [[nodiscard]] ConsumeSlot acquire_consume_slot(Deadline deadline) { return acquire({nullptr, deadline}); }
   template <class Rep, class Period>
   [[nodiscard]] ConsumeSlot acquire_consume_slot(std::chrono::duration<Rep, Period> time) {
-    if (reader_->try_acquire()) return ConsumeSlot{*reader_};
-    return acquire_slowly({nullptr, Deadline{time}});
+    const AcquireStatus status =
+        reader_->try_acquire() ? AcquireStatus::ok : reader_->acquire_slowly({nullptr, Deadline{time}}, 1);
+    return status == AcquireStatus::ok ? ConsumeSlot{*reader_} : ConsumeSlot{status};
   }
   [[nodiscard]] ConsumeSlot acquire_consume_slot(const std::stop_token& stop, Deadline deadline = Deadline::never()) {
     if (stop.stop_requested()) return ConsumeSlot{AcquireStatus::stopped};
@@ -515,11 +516,10 @@ class DataBlockConsumer {
 
  private:
   explicit DataBlockConsumer(detail::Consumer* consumer) noexcept;
-  ConsumeSlot acquire(const detail::Patience& patience) {
-    if (reader_->try_acquire()) return ConsumeSlot{*reader_};
-    return acquire_slowly(patience);
+  ConsumeSlot acquire(detail::Patience patience) {
+    const AcquireStatus status = reader_->try_acquire() ? AcquireStatus::ok : reader_->acquire_slowly(patience, 1);
+    return status == AcquireStatus::ok ? ConsumeSlot{*reader_} : ConsumeSlot{status};
   }
-  [[gnu::cold]] ConsumeSlot acquire_slowly(const detail::Patience& patience);
   detail::SlotReader* reader_;  // a detail::Consumer; lives as long as its handle does
 };
 

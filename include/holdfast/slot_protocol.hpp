@@ -216,7 +216,7 @@ inline void full_barrier([[maybe_unused]] Shared& shared) noexcept {
 }
 /// The frequent side. Without fences the rare side makes up for it: heavy_barrier(), in src/data_block.
 inline void light_barrier(Shared& shared, bool fences) noexcept {
-  if (fences)
+  if (fences) [[unlikely]]
     full_barrier(shared);
   else
     std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -246,7 +246,7 @@ inline void pause_briefly() noexcept {
 /// Its address is the thread's.
 inline constinit thread_local char this_threads_address = 0;
 
-/// How long an acquiring call may wait.
+/// How long an acquiring call may wait. Small enough to be passed in registers: no hot path stores one.
 struct Patience {
   const std::stop_token* stop;  // or null
   Deadline deadline;
@@ -288,15 +288,16 @@ class SlotWriter {
   SlotWriter(const SlotWriter&) = delete;
   SlotWriter& operator=(const SlotWriter&) = delete;
 
-  /// Null: there is something to be looked after first, by acquire_slowly().
-  [[nodiscard]] std::byte* try_acquire() noexcept {
+  /// False: there is something to be looked after first, by acquire_slowly().
+  [[nodiscard]] bool try_acquire() noexcept {
     // relaxed: equal or not. That a broken producer writes nowhere else is P3's business.
     if (next_ >= room_until_ || thread_ != &this_threads_address || current_ != nullptr ||
         shared_->role.load(std::memory_order_relaxed) != role_)
-      return nullptr;
-    return begin();
+      return false;
+    begin();
+    return true;
   }
-  [[gnu::cold]] AcquireStatus acquire_slowly(const Patience& patience);  ///< ok: slot() is there.
+  [[gnu::cold]] AcquireStatus acquire_slowly(Patience patience);  ///< ok: slot() is there.
 
   [[nodiscard]] std::byte* slot() const noexcept { return ring_.payload_of(*current_); }
   [[nodiscard]] std::size_t slot_size() const noexcept { return ring_.size; }
@@ -340,12 +341,11 @@ class SlotWriter {
  protected:
   SlotWriter() = default;
   ~SlotWriter() = default;
-  [[nodiscard]] std::byte* begin() noexcept {
+  void begin() noexcept {
     current_ = &ring_.header(next_);
     current_->label.store(0, std::memory_order_release);  // P5, E-totals
     std::atomic_signal_fence(std::memory_order_seq_cst);  // before the payload's bytes
     HOLDFAST_STEP(slot, P5);
-    return slot();
   }
   [[gnu::cold]] void wake_readers() noexcept;
   [[gnu::cold]] void stamp(SlotHeader& header, std::size_t bytes) noexcept;
@@ -397,8 +397,7 @@ class SlotReader {
     HOLDFAST_STEP(slot, read);
     return true;
   }
-  [[gnu::cold]] AcquireStatus acquire_slowly(const Patience& patience,
-                                             std::size_t at_most);  ///< ok: current() is there.
+  [[gnu::cold]] AcquireStatus acquire_slowly(Patience patience, std::size_t at_most);  ///< ok: current() is there.
 
   [[nodiscard]] SlotHeader& current() const noexcept { return *current_; }
   [[nodiscard]] const Ring& ring() const noexcept { return ring_; }

@@ -517,7 +517,7 @@ void Consumer::fail_checksum(std::uint64_t sequence) const {
 }
 
 // What the hot paths in slot_protocol.hpp call: a SlotReader is always a Consumer.
-AcquireStatus SlotReader::acquire_slowly(const Patience& patience, std::size_t at_most) {
+AcquireStatus SlotReader::acquire_slowly(Patience patience, std::size_t at_most) {
   return static_cast<Consumer*>(this)->acquire(patience, at_most);
 }
 void SlotReader::wake_writer() noexcept { static_cast<const Consumer*>(this)->block().wake_writer(); }

@@ -359,7 +359,7 @@ AcquireStatus Producer::acquire(const Patience& patience) {
     const bool waits_for_them = lowest_ != no_sequence && block_->on_full() != OnFull::overwrite_oldest;
     free_until_ = waits_for_them ? lowest_ + ring_.count() : no_sequence;
     room_until_ = std::min({looked_until_, first_held_from(next_), free_until_, next_ + longest_without_totals});
-    static_cast<void>(begin());
+    begin();
     return AcquireStatus::ok;
   }
 }
@@ -636,9 +636,7 @@ void Producer::fail_thread() const {
 }
 
 // What the hot paths in slot_protocol.hpp call: a SlotWriter is always a Producer.
-AcquireStatus SlotWriter::acquire_slowly(const Patience& patience) {
-  return static_cast<Producer*>(this)->acquire(patience);
-}
+AcquireStatus SlotWriter::acquire_slowly(Patience patience) { return static_cast<Producer*>(this)->acquire(patience); }
 void SlotWriter::wake_readers() noexcept { static_cast<const Producer*>(this)->block().wake_readers(); }
 void SlotWriter::stamp(SlotHeader& header, std::size_t bytes) noexcept {
   static_cast<Producer*>(this)->stamp_slot(header, bytes);
