@@ -327,8 +327,9 @@ Block::Totals Block::totals() const noexcept {
     // The record is whole if its position has not changed: its producer makes it none first (E-books). The slots are those that
     // were meant if nobody has claimed them since for what comes after (E-totals).
     const bool whole = position <= now.head && record.position.load(std::memory_order_relaxed) == position;
-    const bool unclaimed =
-        position == now.head || now.entry->claim.load(std::memory_order_relaxed) - position <= ring_.count();
+    const bool unclaimed = position == now.head ||
+                           now.entry->claim.load(std::memory_order_relaxed) - position <= ring_.count() ||
+                           HOLDFAST_MUTANT(slot, totals_without_claim);
     if (whole && unclaimed && shared_->role.load(std::memory_order_relaxed) == now.word) return totals;
     // Where the head stands still, somebody has written into the words what he should not.
     still = now.head == seen ? still + 1 : 0;
