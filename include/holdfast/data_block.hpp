@@ -427,9 +427,8 @@ class DataBlockProducer {
   [[nodiscard]] WriteSlot acquire_write_slot(Deadline deadline) { return acquire({nullptr, deadline}); }
   template <class Rep, class Period>
   [[nodiscard]] WriteSlot acquire_write_slot(std::chrono::duration<Rep, Period> time) {
-    const AcquireStatus status =
-        writer_->try_acquire() ? AcquireStatus::ok : writer_->acquire_slowly({nullptr, Deadline{time}});
-    return {status == AcquireStatus::ok ? writer_ : nullptr, status};
+    if (writer_->try_acquire()) return {writer_, AcquireStatus::ok};
+    return acquire({nullptr, Deadline{time}});
   }
   [[nodiscard]] WriteSlot acquire_write_slot(const std::stop_token& stop, Deadline deadline = Deadline::never()) {
     if (stop.stop_requested()) return {nullptr, AcquireStatus::stopped};
@@ -484,9 +483,8 @@ class DataBlockConsumer {
   [[nodiscard]] ConsumeSlot acquire_consume_slot(Deadline deadline) { return acquire({nullptr, deadline}); }
   template <class Rep, class Period>
   [[nodiscard]] ConsumeSlot acquire_consume_slot(std::chrono::duration<Rep, Period> time) {
-    const AcquireStatus status =
-        reader_->try_acquire() ? AcquireStatus::ok : reader_->acquire_slowly({nullptr, Deadline{time}}, 1);
-    return status == AcquireStatus::ok ? ConsumeSlot{*reader_} : ConsumeSlot{status};
+    if (reader_->try_acquire()) return ConsumeSlot{*reader_};
+    return acquire({nullptr, Deadline{time}});
   }
   [[nodiscard]] ConsumeSlot acquire_consume_slot(const std::stop_token& stop, Deadline deadline = Deadline::never()) {
     if (stop.stop_requested()) return ConsumeSlot{AcquireStatus::stopped};

@@ -523,7 +523,7 @@ AcquireStatus SlotReader::acquire_slowly(Patience patience, std::size_t at_most)
 void SlotReader::wake_writer() noexcept { static_cast<const Consumer*>(this)->block().wake_writer(); }
 bool SlotReader::release_slowly() noexcept { return static_cast<Consumer*>(this)->release(); }
 bool SlotReader::has_data(std::uint64_t sequence) const noexcept {
-  return static_cast<const Consumer*>(this)->holds_data(sequence);
+  return static_cast<const Consumer*>(this)->is_data(sequence);
 }
 bool SlotReader::verify(std::uint64_t sequence) const noexcept {
   if (!static_cast<const Consumer*>(this)->block().has_checksums()) return true;

@@ -24,8 +24,11 @@ class Consumer final : public SlotReader, ForkAware {
   bool release() noexcept;  ///< Of one that does not release by its cursor alone.
   void abandon() noexcept { abandoned_ = true; }
   [[nodiscard]] bool holds() const noexcept { return held_ != 0; }
-  [[nodiscard]] bool holds_data(std::uint64_t sequence) const noexcept {
-    return block_->is_valid(sequence, role_seen_);
+  /// Data of one that is below a head that was seen and protected: no void.
+  [[nodiscard]] bool is_data(std::uint64_t sequence) const noexcept {
+    // relaxed: written before the head that was acquired.
+    return ring_.header(sequence).label.load(std::memory_order_relaxed) == slot_label::make(sequence, epoch_) ||
+           block_->is_valid(sequence, role_seen_);
   }
 
   [[nodiscard]] const Block& block() const noexcept { return *block_; }
@@ -65,12 +68,6 @@ class Consumer final : public SlotReader, ForkAware {
   void prefetch_after(std::uint64_t sequence) const noexcept {  // farther than one by one: several are taken at once
     const std::uint64_t later = sequence + 2 * ring_.ahead;
     if (later < role_seen_.head) ring_.prefetch_to_read(later);
-  }
-  /// Data of one that is below a head that was seen and protected: no void.
-  [[nodiscard]] bool is_data(std::uint64_t sequence) const noexcept {
-    // relaxed: written before the head that was acquired.
-    return ring_.header(sequence).label.load(std::memory_order_relaxed) == slot_label::make(sequence, epoch_) ||
-           block_->is_valid(sequence, role_seen_);
   }
   void let_go_of_hold() noexcept;
   /// Delivers the first data from `from` on, up to `end`, and as many after it as wanted. False: there are only voids.
