@@ -79,7 +79,7 @@ const std::vector<std::string> experiment_names = {"system-calls", "transfer",  
                                                    "fan-out",      "more-consumers", "recovery"};
 
 std::vector<std::string> usual_transports() {
-  std::vector<std::string> all{limit};
+  std::vector<std::string> all{limit, "labelled_ring"};
   all.insert(all.end(), our_ways.begin(), our_ways.end());
   all.insert(all.end(), peers.begin(), peers.end());
   return all;

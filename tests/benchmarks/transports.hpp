@@ -556,6 +556,51 @@ struct Iceoryx {
 };
 #endif
 
+/// The same ring, and in front of each message a label, cleared before it is written and set after: the least that tells a
+/// successor, and readers of single slots, whether it is whole. Nobody makes use of it here.
+struct LabelledRing {
+  using Label = std::atomic<std::uint64_t>;
+  static Shape with_label(const Shape& shape) {
+    Shape with = shape;
+    with.size += sizeof(Label);
+    return with;
+  }
+  [[nodiscard]] static Label& label(std::span<std::byte> slot) noexcept {
+    return *reinterpret_cast<Label*>(slot.data());
+  }
+
+  class Sender : SpscRing::Sender {
+   public:
+    Sender(const Place& place, const Shape& shape) : SpscRing::Sender{place, with_label(shape)} {}
+    template <class Write>
+    void send(Write write) {
+      SpscRing::Sender::send([&](std::span<std::byte> slot) {
+        label(slot).store(0, std::memory_order_release);
+        write(slot.subspan(sizeof(Label)));
+        label(slot).store(++messages_, std::memory_order_release);
+      });
+    }
+
+   private:
+    std::uint64_t messages_ = 0;
+  };
+  class Receiver : SpscRing::Receiver {
+   public:
+    Receiver(const Place& place, const Shape& shape, std::size_t who)
+        : SpscRing::Receiver{place, with_label(shape), who} {}
+    template <class Read>
+    void receive(Read read) {
+      SpscRing::Receiver::receive([&](std::span<std::byte> slot) {
+        if (label(slot).load(std::memory_order_relaxed) != ++messages_) throw std::runtime_error{"a label is wrong"};
+        read(slot.subspan(sizeof(Label)));
+      });
+    }
+
+   private:
+    std::uint64_t messages_ = 0;
+  };
+};
+
 /// Overwrites what has not been read, and says nothing: to see that this is noticed.
 struct LossyRing {
   class Sender : SpscRing::End {
@@ -576,6 +621,7 @@ auto with_transport(std::string_view kind, Run run) {
   using enum OnFull;
   using enum Reading;
   if (kind == "spsc_ring") return run(std::type_identity<SpscRing>{});
+  if (kind == "labelled_ring") return run(std::type_identity<LabelledRing>{});
   if (kind == "data_block" || kind == "data_block_display") return run(std::type_identity<DataBlockTransport<>>{});
   if (kind == "data_block_refuse") return run(std::type_identity<DataBlockTransport<refuse>>{});
   if (kind == "data_block_overwrite") return run(std::type_identity<DataBlockTransport<overwrite_oldest>>{});
