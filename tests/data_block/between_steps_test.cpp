@@ -41,6 +41,20 @@ class MetBetweenSteps : public Blocks {
     })) << to_string(member.books());
     return ids;
   }
+  /// Until it has the role of one who is dead already. The proof of that death comes after half of them, and somewhat more.
+  long instructions_of_a_take_over() {
+    auto dead = spawn({"create 200 8 wait", "write 3", "ready", "wait"});
+    keep();
+    dead.kill();
+    auto next = spawn({"attach latest next", "ready", "wait", "begin", "produce 15000", "end", "wait"});
+    const BlockWords words{*keeper_};
+    const InstructionTracer tracer{next};
+    EXPECT_TRUE(tracer.run_to_begin()) << next.report();
+    const long all = tracer.step(far, [&, role = words.shared().role.load()] { return words.shared().role != role; });
+    next.kill();
+    keeper_.reset();
+    return all;
+  }
   void SetUp() override {
     auto tried = spawn({"ready", "wait"});
     if (!InstructionTracer{tried}.may_trace()) GTEST_SKIP() << "NOT TESTED: this machine does not permit to trace";
@@ -221,7 +235,9 @@ TEST_F(MetBetweenSteps, AJoinerMayComeAfterAnyInstructionOfAClaim) {
 
 // Where the dead one ended is read after the proof of its death: it may commit until then.
 TEST_F(MetBetweenSteps, AProducerMayCommitAndDieAfterAnyInstructionOfWhoWaitsForItsRole) {
-  for (long instructions = 200; instructions < 9'000; instructions += 400) {
+  const long all = instructions_of_a_take_over();
+  ASSERT_LT(all, far);
+  for (long instructions = all / 50 * 23; instructions < all / 5 * 4; instructions += all / 25) {  // about the proof
     SCOPED_TRACE("stopped after instruction " + std::to_string(instructions));
     auto writer = spawn({"create 200 8 wait", "write 3", "ready", "wait", "write 1", "wait"});
     keep();
@@ -245,7 +261,9 @@ TEST_F(MetBetweenSteps, AProducerMayCommitAndDieAfterAnyInstructionOfWhoWaitsFor
 
 // By compare-and-swap: whoever comes late with the same proof is refused.
 TEST_F(MetBetweenSteps, ARoleThatSomebodyElseTakesAfterAnyInstructionIsNotTakenAgain) {
-  for (long instructions = 100; instructions < 9'000; instructions += 400) {
+  const long all = instructions_of_a_take_over();
+  ASSERT_LT(all, far);
+  for (long instructions = all / 50 * 23; instructions < all / 5 * 4; instructions += all / 25) {  // about the proof
     SCOPED_TRACE("stopped after instruction " + std::to_string(instructions));
     auto dead = spawn({"create 200 8 wait", "write 3", "ready", "wait"});
     keep();
