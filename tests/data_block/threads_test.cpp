@@ -172,8 +172,8 @@ TEST_P(DataBlockThreads, TakeTheRoleInTurns) {
   Seen seen;
   {
     std::latch all_write{writers};
-    std::vector<std::jthread> threads;
     std::atomic<std::uint64_t> running{writers};
+    std::vector<std::jthread> threads;
     for (std::uint64_t i = 0; i < writers; ++i)
       threads.emplace_back([&] {
         all_write.arrive_and_wait();
@@ -241,8 +241,8 @@ TEST_P(DataBlockThreadsOfLargeRings, BreakEachOtherAndReadNothingWrong) {
   auto reader = attach();
   auto display = attach_latest();
   {
-    std::vector<std::jthread> threads;
     std::atomic<int> running{2};
+    std::vector<std::jthread> threads;
     for (int i = 0; i < 2; ++i)
       threads.emplace_back([&] {
         std::uint64_t written = 0;

@@ -255,13 +255,13 @@ int fork_among_threads(WorkerContext& context) {
   };
   constexpr int forks = 40;
   {
-    std::vector<std::jthread> threads;
     const auto work = [&](FileLock& lock) {
       while (!stop) {
         increment(lock);
         ++increments;
       }
     };
+    std::vector<std::jthread> threads;
     threads.emplace_back([&] { work(*shared); });
     threads.emplace_back([&] { work(*shared); });
     threads.emplace_back([&] { work(*own[0]); });
