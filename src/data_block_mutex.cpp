@@ -129,8 +129,12 @@ std::optional<Holder> inspect(const Segment& segment, const SharedMutex& mutex) 
   holder.liveness = segment.liveness_of(owner);
   holder.acquisition = detail::acquisition_in(word);
   const auto since = mutex.waiting_since.load(std::memory_order_relaxed);
-  if (since != 0 && (since & acquisition_mask) == (holder.acquisition & acquisition_mask))
-    holder.since = std::chrono::system_clock::time_point{std::chrono::milliseconds{since >> acquisition_bits}};
+  const std::chrono::milliseconds begun{since >> acquisition_bits};
+  constexpr auto representable =
+      std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::duration::max());
+  if (since != 0 && (since & acquisition_mask) == (holder.acquisition & acquisition_mask) &&
+      begun <= representable)  // else it has been written over
+    holder.since = std::chrono::system_clock::time_point{begun};
   return holder;
 }
 }  // namespace
