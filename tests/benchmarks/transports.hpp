@@ -42,142 +42,14 @@
 #endif
 
 #include "place.hpp"
+#include "rings.hpp"
 #include "shared_page.hpp"
 #include "transfer_page.hpp"
 
 namespace holdfast::benchmarks {
-struct Shape {
-  std::size_t slots = 64;
-  std::size_t size = 64;      ///< of a message: a multiple of 8
-  std::size_t receivers = 1;  ///< all of them get each message
-};
-
-inline void relax() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
 [[noreturn, gnu::cold]] inline void fail(const std::string& what) {
   throw std::system_error{errno, std::generic_category(), what};
 }
-
-/// The limit: a ring with the two indices that it cannot do without, each side keeping a copy of the other one's.
-/// Nothing is safe: who dies is waited for.
-struct SpscRing {
-  struct Page {
-    alignas(128) std::atomic<std::uint64_t> head;
-    alignas(128) std::atomic<std::uint64_t> cursor;
-  };
-  class End {
-   public:
-    End(const Place& place, const Shape& shape)
-        : stride_{(shape.size + 63) / 64 * 64},
-          page_{place.file(), shape.slots * stride_},
-          size_{shape.size},
-          mask_{shape.slots - 1} {}
-
-   protected:
-    [[nodiscard]] std::span<std::byte> slot(std::uint64_t number) const noexcept {
-      return {page_.behind() + (number & mask_) * stride_, size_};
-    }
-    std::size_t stride_;
-    SharedPage<Page> page_;
-    std::size_t size_;
-    std::uint64_t mask_;
-    std::uint64_t next_ = 0, others_ = 0;
-  };
-  class Sender : End {
-   public:
-    using End::End;
-    template <class Write>
-    void send(Write write) {
-      while (next_ - others_ > mask_) {
-        others_ = page_->cursor.load(std::memory_order_acquire);
-        if (next_ - others_ > mask_) relax();
-      }
-      write(slot(next_));
-      page_->head.store(++next_, std::memory_order_release);
-    }
-  };
-  class Receiver : End {
-   public:
-    Receiver(const Place& place, const Shape& shape, std::size_t) : End{place, shape} {}
-    template <class Read>
-    void receive(Read read) {
-      while (next_ == others_) {
-        others_ = page_->head.load(std::memory_order_acquire);
-        if (next_ == others_) relax();
-      }
-      read(slot(next_));
-      page_->cursor.store(++next_, std::memory_order_release);
-    }
-  };
-};
-
-/// The same for several receivers, each with a cursor: the limit of fan-out. With more processes than processors, who waits
-/// has to give way.
-struct BroadcastRing {
-  struct Page {
-    struct alignas(128) Line {
-      std::atomic<std::uint64_t> number;
-    };
-    Line head;
-    std::array<Line, most_receivers> cursors;
-  };
-  class End {
-   public:
-    End(const Place& place, const Shape& shape)
-        : stride_{(shape.size + 63) / 64 * 64},
-          page_{place.file(), shape.slots * stride_},
-          shape_{shape},
-          mask_{shape.slots - 1} {}
-
-   protected:
-    [[nodiscard]] std::span<std::byte> slot(std::uint64_t number) const noexcept {
-      return {page_.behind() + (number & mask_) * stride_, shape_.size};
-    }
-    std::size_t stride_;
-    SharedPage<Page> page_;
-    Shape shape_;
-    std::uint64_t mask_;
-    std::uint64_t next_ = 0, others_ = 0;
-  };
-  class Sender : End {
-   public:
-    using End::End;
-    template <class Write>
-    void send(Write write) {
-      for (; next_ - others_ > mask_; ::sched_yield()) {
-        others_ = next_;
-        for (std::size_t who = 0; who < shape_.receivers; ++who)
-          others_ = std::min(others_, page_->cursors[who].number.load(std::memory_order_acquire));
-        if (next_ - others_ <= mask_) break;
-      }
-      write(slot(next_));
-      page_->head.number.store(++next_, std::memory_order_release);
-    }
-  };
-  class Receiver : End {
-   public:
-    Receiver(const Place& place, const Shape& shape, std::size_t who)
-        : End{place, shape}, cursor_{page_->cursors.at(who).number} {}
-    template <class Read>
-    void receive(Read read) {
-      for (; next_ == others_; ::sched_yield()) {
-        others_ = page_->head.number.load(std::memory_order_acquire);
-        if (next_ != others_) break;
-      }
-      read(slot(next_));
-      cursor_.store(++next_, std::memory_order_release);
-    }
-
-   private:
-    std::atomic<std::uint64_t>& cursor_;
-  };
-};
 
 /// How a DataBlock is read.
 enum class Reading { one_by_one, in_batches, by_a_group, by_a_group_in_batches };
@@ -555,65 +427,6 @@ struct Iceoryx {
   };
 };
 #endif
-
-/// The same ring, and in front of each message a label, cleared before it is written and set after: the least that tells a
-/// successor, and readers of single slots, whether it is whole. Nobody makes use of it here.
-struct LabelledRing {
-  using Label = std::atomic<std::uint64_t>;
-  static Shape with_label(const Shape& shape) {
-    Shape with = shape;
-    with.size += sizeof(Label);
-    return with;
-  }
-  [[nodiscard]] static Label& label(std::span<std::byte> slot) noexcept {
-    return *reinterpret_cast<Label*>(slot.data());
-  }
-
-  class Sender : SpscRing::Sender {
-   public:
-    Sender(const Place& place, const Shape& shape) : SpscRing::Sender{place, with_label(shape)} {}
-    template <class Write>
-    void send(Write write) {
-      SpscRing::Sender::send([&](std::span<std::byte> slot) {
-        label(slot).store(0, std::memory_order_release);
-        write(slot.subspan(sizeof(Label)));
-        label(slot).store(++messages_, std::memory_order_release);
-      });
-    }
-
-   private:
-    std::uint64_t messages_ = 0;
-  };
-  class Receiver : SpscRing::Receiver {
-   public:
-    Receiver(const Place& place, const Shape& shape, std::size_t who)
-        : SpscRing::Receiver{place, with_label(shape), who} {}
-    template <class Read>
-    void receive(Read read) {
-      SpscRing::Receiver::receive([&](std::span<std::byte> slot) {
-        if (label(slot).load(std::memory_order_relaxed) != ++messages_) throw std::runtime_error{"a label is wrong"};
-        read(slot.subspan(sizeof(Label)));
-      });
-    }
-
-   private:
-    std::uint64_t messages_ = 0;
-  };
-};
-
-/// Overwrites what has not been read, and says nothing: to see that this is noticed.
-struct LossyRing {
-  class Sender : SpscRing::End {
-   public:
-    using End::End;
-    template <class Write>
-    void send(Write write) {
-      write(slot(next_));
-      page_->head.store(++next_, std::memory_order_release);
-    }
-  };
-  using Receiver = SpscRing::Receiver;
-};
 
 /// Calls run(std::type_identity<Transport>{}).
 template <class Run>

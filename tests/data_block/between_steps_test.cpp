@@ -41,7 +41,7 @@ class MetBetweenSteps : public Blocks {
     })) << to_string(member.books());
     return ids;
   }
-  /// Until it has the role of one who is dead already. The proof of that death comes after half of them, and somewhat more.
+  /// Until it has the role of one who is dead already. How many that are is the compiler's business.
   long instructions_of_a_take_over() {
     auto dead = spawn({"create 200 8 wait", "write 3", "ready", "wait"});
     keep();
@@ -237,7 +237,7 @@ TEST_F(MetBetweenSteps, AJoinerMayComeAfterAnyInstructionOfAClaim) {
 TEST_F(MetBetweenSteps, AProducerMayCommitAndDieAfterAnyInstructionOfWhoWaitsForItsRole) {
   const long all = instructions_of_a_take_over();
   ASSERT_LT(all, far);
-  for (long instructions = all / 50 * 23; instructions < all / 5 * 4; instructions += all / 25) {  // about the proof
+  for (long instructions = all / 24; instructions < all; instructions += all / 12) {
     SCOPED_TRACE("stopped after instruction " + std::to_string(instructions));
     auto writer = spawn({"create 200 8 wait", "write 3", "ready", "wait", "write 1", "wait"});
     keep();
@@ -263,7 +263,7 @@ TEST_F(MetBetweenSteps, AProducerMayCommitAndDieAfterAnyInstructionOfWhoWaitsFor
 TEST_F(MetBetweenSteps, ARoleThatSomebodyElseTakesAfterAnyInstructionIsNotTakenAgain) {
   const long all = instructions_of_a_take_over();
   ASSERT_LT(all, far);
-  for (long instructions = all / 50 * 23; instructions < all / 5 * 4; instructions += all / 25) {  // about the proof
+  for (long instructions = all / 24; instructions < all; instructions += all / 12) {
     SCOPED_TRACE("stopped after instruction " + std::to_string(instructions));
     auto dead = spawn({"create 200 8 wait", "write 3", "ready", "wait"});
     keep();

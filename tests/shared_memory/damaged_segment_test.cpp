@@ -46,7 +46,8 @@ TEST_P(DamagedSegmentBytes, OfTheRecordsOfUsersCrashNobody) {
   constexpr auto used = participants_offset + 4 * sizeof(Participant);
   damage(participants_offset, used, GetParam());
   if (GetParam() != 0xffU) return;
-  // Of the records that were never used every byte of a record, each in another one: all of them take more than a minute under load.
+  // Of the records that were never used every byte of a record, each in another one: all of them take more than a minute
+  // under load.
   constexpr std::size_t step = 7;
   static_assert(sizeof(Participant) % step != 0);
   damage(used, data_offset, GetParam(), step);
