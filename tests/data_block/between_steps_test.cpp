@@ -200,7 +200,9 @@ TEST_F(MetBetweenSteps, AJoinerMayComeAfterAnyInstructionOfAClaim) {
   long claimed = 0, kept = 0;
   const auto stop_after = [&](long instructions) {
     SCOPED_TRACE("stopped after instruction " + std::to_string(instructions));
-    auto writer = spawn({"create 200 8 wait", "write 20", "ready", "wait", "begin", "write 1", "end", "wait"});
+    // No clock is read before the claim: who reads it slowly reads it again, so that there are more instructions.
+    auto writer = spawn(
+        {"create 200 8 wait", "write 20", "ready", "wait", "begin", "acquire never", "end", "fill", "commit", "wait"});
     keep();
     const BlockWords words{*keeper_};
     const InstructionTracer tracer{writer};
@@ -214,10 +216,10 @@ TEST_F(MetBetweenSteps, AJoinerMayComeAfterAnyInstructionOfAClaim) {
       const auto slot = receive(reader);
       if (slot.id() == 12) ++kept;
       tracer.let_go();
-      EXPECT_TRUE(wait_until([&] { return says(writer, "wrote 20\n") || state_of(writer.pid()) == 'S'; }));
+      EXPECT_TRUE(wait_until([&] { return says(writer, "committed\n") || state_of(writer.pid()) == 'S'; }));
       expect_whole(slot, default_size);
     }
-    expect_says(writer, "wrote 20\n");
+    expect_says(writer, "committed\n");
     EXPECT_EQ(receive_all(reader).back(), 20U);
     expect_all_closed(statistics());
     writer.kill();

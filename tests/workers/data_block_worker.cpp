@@ -4,7 +4,7 @@
 //
 //   create SIZE COUNT POLICY [WORD...]  POLICY: wait, overwrite, refuse; WORDs: stays, checks (checksums), times, zone
 //   produce [MS]                        becomes its producer
-//   acquire [MS], half, fill, commit, drop   a slot; half of it full of nonsense; all of it of its message
+//   acquire [MS], half, fill, commit, drop   a slot; half of it full of nonsense; all of it of its message. MS: or never
 //   write N, write_in_time N            N messages, with a pause now and then
 //   write_on [RATE]                     until released, at most so many in a millisecond
 //   attach MODE START [GROUP]           MODE: sequential, latest; START: next, oldest, an id
@@ -90,6 +90,7 @@ std::uint64_t number(const Words& words, std::size_t index) { return std::stoull
 /// From the word at that index; without one, 20 s: no step of a test takes so long.
 Deadline deadline(const Words& words, std::size_t index) {
   if (words.size() <= index) return 20s;
+  if (words[index] == "never") return Deadline::never();
   return std::chrono::milliseconds{number(words, index)};
 }
 
