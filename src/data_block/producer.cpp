@@ -446,12 +446,13 @@ void Producer::look_at_consumers() {
 }
 
 /// Until a quarter of the ring is free, for some microseconds. With little room a producer would look for each single slot, and
-/// take away from the consumers, each time, the lines that they have to write to for the next one.
+/// each look takes away from the consumers the lines that they have to write to for the next one.
 void Producer::let_them_read() {
   const std::uint64_t most = ring_.count() - ring_.count() / 4;
-  for (unsigned i = 0; i < spins_ && lowest_ != no_sequence && next_ - lowest_ > most; ++i) {
-    for (int pauses = 0; pauses < 8; ++pauses) pause_briefly();
-    look_at_consumers();
+  constexpr unsigned between_looks = 32;  // pauses
+  for (unsigned pauses = 0; pauses < 8 * spins_ && lowest_ != no_sequence && next_ - lowest_ > most; ++pauses) {
+    pause_briefly();
+    if (pauses % between_looks == between_looks - 1) look_at_consumers();
   }
 }
 
