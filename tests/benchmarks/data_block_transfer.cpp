@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <csignal>
@@ -93,6 +94,7 @@ struct Options {
   std::vector<std::size_t> fan_out_sizes = {64, 4 << 10, 64 << 10};
   std::vector<std::size_t> fan_out_receivers = {2, 4};
   std::vector<std::size_t> consumers = {1, 2, 4};
+  std::size_t slots = 64;  // of messages below 1 MiB
   std::size_t rounds = 10;
   std::size_t windows = 10;  // of each transport at each size, in each round
   nanoseconds window = 5ms;
@@ -107,8 +109,6 @@ std::string in_bytes(std::size_t size) {
   if (size >= 1 << 10) return fmt::format("{} KiB", size >> 10U);
   return fmt::format("{} B", size);
 }
-
-std::size_t slots_for(std::size_t size) { return size < 1 << 20 ? 64 : 8; }
 
 /// The first two that this process may use, or one, twice.
 std::array<int, 2> processors() {
@@ -183,17 +183,17 @@ class Contest {
     std::string last_argument = "0";
   };
 
-  Contest(std::string kind, const Place& place, std::size_t size, std::size_t receivers, const std::vector<Part>& parts)
+  Contest(std::string kind, const Place& place, const Shape& shape, const std::vector<Part>& parts)
       : kind_{std::move(kind)},
         place_{place},
-        receivers_{receivers},
+        receivers_{shape.receivers},
         page_file_{place.directory / (place.name + "-page")},
         page_{page_file_} {
     for (const auto& part : parts)
       workers_.push_back(holdfast::harness::SpawnWorkerWithReadySignal(
           TRANSFER_BENCHMARK_WORKER, part.scenario,
-          {place.directory, place.name, kind_, page_file_, processors().at(part.processor), slots_for(size), size,
-           receivers, part.last_argument}));
+          {place.directory, place.name, kind_, page_file_, processors().at(part.processor), shape.slots, shape.size,
+           shape.receivers, part.last_argument}));
     for (auto& worker : workers_) expect_ready(worker);
   }
   Contest(const Contest&) = delete;
@@ -278,6 +278,9 @@ class Experiments {
   [[nodiscard]] static Subject subject(const std::string& experiment, const std::string& kind) {
     return {experiment, "memory", kind};
   }
+  [[nodiscard]] Shape shape_of(std::size_t size, std::size_t receivers = 1) const {
+    return {size < 1 << 20 ? options_.slots : 8, size, receivers};
+  }
   [[nodiscard]] Place next_place() {
     return {directory_, fmt::format("holdfast-benchmark-{}-{}", ::getpid(), ++number_)};
   }
@@ -328,8 +331,8 @@ void Experiments::transfer(std::size_t round) {
     const auto make = [&](const std::string& kind) {
       std::vector<Contest::Part> parts{{"send", 0}, {"receive", 1}};
       if (kind == "data_block_display") parts.push_back({"display", 1});
-      auto contest = std::make_unique<Contest>(kind, next_place(), size, 1, parts);
-      contest->calibrate(options_.window, slots_for(size));
+      auto contest = std::make_unique<Contest>(kind, next_place(), shape_of(size), parts);
+      contest->calibrate(options_.window, shape_of(size).slots);
       return contest;
     };
     in_turns(options_.transports, experiment, round, make, [&](Contest& contest) {
@@ -350,9 +353,9 @@ void Experiments::round_trips(std::size_t round) {
   for (const auto size : options_.round_trip_sizes) {
     const auto experiment = "round trip, " + in_bytes(size);
     const auto make = [&](const std::string& kind) {
-      auto contest = std::make_unique<Contest>(kind, next_place(), size, 0,
+      auto contest = std::make_unique<Contest>(kind, next_place(), shape_of(size, 0),
                                                std::vector<Contest::Part>{{"ping", 0, "busy"}, {"pong", 1, "busy"}});
-      contest->run(slots_for(size));
+      contest->run(shape_of(size).slots);
       return contest;
     };
     in_turns(kinds, experiment, round, make, [&](Contest& contest) {
@@ -368,8 +371,9 @@ void Experiments::sleepers(std::size_t round) {
   for (const auto size : options_.round_trip_sizes) {
     const auto experiment = "to a sleeper, " + in_bytes(size);
     const auto make = [&](const std::string& kind) {
-      auto contest = std::make_unique<Contest>(
-          kind, next_place(), size, 0, std::vector<Contest::Part>{{"ping", 0, "asleep"}, {"pong", 1, "asleep"}});
+      auto contest =
+          std::make_unique<Contest>(kind, next_place(), shape_of(size, 0),
+                                    std::vector<Contest::Part>{{"ping", 0, "asleep"}, {"pong", 1, "asleep"}});
       contest->run(1);
       return contest;
     };
@@ -396,9 +400,9 @@ void Experiments::fan_out(std::size_t round) {
     for (const auto size : options_.fan_out_sizes) {
       const auto experiment = fmt::format("{} receivers, {}", receivers, in_bytes(size));
       const auto make = [&](const std::string& kind) {
-        auto contest =
-            std::make_unique<Contest>(kind, next_place(), size, receivers, fan_out_parts("", receivers, false));
-        contest->calibrate(options_.window * 2, slots_for(size));
+        auto contest = std::make_unique<Contest>(kind, next_place(), shape_of(size, receivers),
+                                                 fan_out_parts("", receivers, false));
+        contest->calibrate(options_.window * 2, shape_of(size).slots);
         return contest;
       };
       in_turns({ours, fan_out_limit}, experiment, round, make, [&](Contest& contest) {
@@ -421,13 +425,13 @@ void Experiments::more_consumers(std::size_t round) {
   const auto make = [&](const std::string& kind) {
     const auto space = kind.find(' ');
     const auto consumers = std::stoul(kind.substr(space));
-    auto contest = std::make_unique<Contest>(kind.substr(0, space), next_place(), size, consumers,
+    auto contest = std::make_unique<Contest>(kind.substr(0, space), next_place(), shape_of(size, consumers),
                                              fan_out_parts("_in_laps", consumers, true));
-    contest->run(slots_for(size));
+    contest->run(shape_of(size).slots);
     return contest;
   };
   in_turns(kinds, experiment, round, make, [&](Contest& contest) {
-    contest.run(slots_for(size) * 40);
+    contest.run(shape_of(size).slots * 40);
     results_.add(subject(experiment, fmt::format("{} {}", contest.kind(), contest.receivers())), "slot_ns", round,
                  static_cast<double>(contest.page().spent.number.load()) / static_cast<double>(contest.count()));
   });
@@ -751,6 +755,12 @@ int main(int argc, char** argv) {
       "--window-us", [&](const std::uint32_t& value) { options.window = std::chrono::microseconds{value}; },
       "length of each, about (default 5000)");
   app.add_option("--sizes", options.sizes, "of messages that are transferred: multiples of 8")->delimiter(',');
+  app.add_option("--slots", options.slots, "for messages below 1 MiB: a power of two; larger ones have 8")
+      ->check([](const std::string& text) {
+        const auto slots = std::strtoull(text.c_str(), nullptr, 10);
+        return slots >= 2 && std::has_single_bit(slots) ? std::string{} : text + " is no power of two";
+      })
+      ->capture_default_str();
   app.add_option("--round-trip-sizes", options.round_trip_sizes, "of messages that go there and back")->delimiter(',');
   app.add_option("--kills", options.kills, "of writers, and of readers")->capture_default_str();
   app.add_option("--json", options.json_file, "writes the results to this file as well");

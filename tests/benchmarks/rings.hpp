@@ -15,12 +15,6 @@
 #include "transfer_page.hpp"
 
 namespace holdfast::benchmarks {
-struct Shape {
-  std::size_t slots = 64;
-  std::size_t size = 64;      ///< of a message: a multiple of 8
-  std::size_t receivers = 1;  ///< all of them get each message
-};
-
 inline void relax() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();

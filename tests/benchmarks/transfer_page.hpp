@@ -10,6 +10,13 @@
 namespace holdfast::benchmarks {
 constexpr std::size_t most_receivers = 16;
 
+/// Of a transport.
+struct Shape {
+  std::size_t slots = 64;     ///< a power of two
+  std::size_t size = 64;      ///< of a message: a multiple of 8
+  std::size_t receivers = 1;  ///< all of them get each message
+};
+
 /// Windows are numbered from 1. All processes sleep until the phase is the window's number.
 struct TransferPage {
   struct alignas(128) Line {
