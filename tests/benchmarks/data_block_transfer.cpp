@@ -94,7 +94,7 @@ struct Options {
   std::vector<std::size_t> fan_out_sizes = {64, 4 << 10, 64 << 10};
   std::vector<std::size_t> fan_out_receivers = {2, 4};
   std::vector<std::size_t> consumers = {1, 2, 4};
-  std::size_t slots = 64;  // of messages below 1 MiB
+  std::size_t slots = Shape{}.slots;  // of messages below 1 MiB
   std::size_t rounds = 10;
   std::size_t windows = 10;  // of each transport at each size, in each round
   nanoseconds window = 5ms;
@@ -186,7 +186,7 @@ class Contest {
   Contest(std::string kind, const Place& place, const Shape& shape, const std::vector<Part>& parts)
       : kind_{std::move(kind)},
         place_{place},
-        receivers_{shape.receivers},
+        shape_{shape},
         page_file_{place.directory / (place.name + "-page")},
         page_{page_file_} {
     for (const auto& part : parts)
@@ -205,7 +205,7 @@ class Contest {
   }
 
   [[nodiscard]] const std::string& kind() const noexcept { return kind_; }
-  [[nodiscard]] std::size_t receivers() const noexcept { return receivers_; }
+  [[nodiscard]] const Shape& shape() const noexcept { return shape_; }
   [[nodiscard]] const TransferPage& page() const noexcept { return *page_; }
   [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
 
@@ -224,17 +224,17 @@ class Contest {
   /// From the first message, just before it was written, until all have read the last.
   [[nodiscard]] nanoseconds time() const {
     std::uint64_t ended = 0;
-    for (std::size_t who = 0; who < receivers_; ++who)
+    for (std::size_t who = 0; who < shape_.receivers; ++who)
       ended = std::max(ended, page_->receivers.at(who).last_took.load());
     return nanoseconds{static_cast<std::int64_t>(ended - page_->began.load())};
   }
-  /// Runs until that many messages take about that time, and remembers how many they are: a multiple of `of`.
-  void calibrate(nanoseconds time, std::uint64_t of) {
-    auto count = of;
+  /// Runs until that many messages take about that time, and remembers how many they are: whole laps of the ring.
+  void calibrate(nanoseconds time) {
+    std::uint64_t count = shape_.slots;
     for (run(count); this->time() < time / 4 && count < 1U << 28U; run(count)) count *= 2;
     const auto wanted = static_cast<double>(count) * static_cast<double>(time.count()) /
                         static_cast<double>(std::max<std::int64_t>(1, this->time().count()));
-    usual_count_ = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(wanted) / of) * of;
+    usual_count_ = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(wanted) / shape_.slots) * shape_.slots;
   }
   void run() { run(usual_count_); }
 
@@ -247,7 +247,7 @@ class Contest {
  private:
   std::string kind_;
   Place place_;
-  std::size_t receivers_;
+  Shape shape_;
   std::filesystem::path page_file_;
   SharedPage<TransferPage> page_;
   std::vector<WorkerProcess> workers_;
@@ -332,7 +332,7 @@ void Experiments::transfer(std::size_t round) {
       std::vector<Contest::Part> parts{{"send", 0}, {"receive", 1}};
       if (kind == "data_block_display") parts.push_back({"display", 1});
       auto contest = std::make_unique<Contest>(kind, next_place(), shape_of(size), parts);
-      contest->calibrate(options_.window, shape_of(size).slots);
+      contest->calibrate(options_.window);
       return contest;
     };
     in_turns(options_.transports, experiment, round, make, [&](Contest& contest) {
@@ -355,7 +355,7 @@ void Experiments::round_trips(std::size_t round) {
     const auto make = [&](const std::string& kind) {
       auto contest = std::make_unique<Contest>(kind, next_place(), shape_of(size, 0),
                                                std::vector<Contest::Part>{{"ping", 0, "busy"}, {"pong", 1, "busy"}});
-      contest->run(shape_of(size).slots);
+      contest->run(contest->shape().slots);
       return contest;
     };
     in_turns(kinds, experiment, round, make, [&](Contest& contest) {
@@ -402,7 +402,7 @@ void Experiments::fan_out(std::size_t round) {
       const auto make = [&](const std::string& kind) {
         auto contest = std::make_unique<Contest>(kind, next_place(), shape_of(size, receivers),
                                                  fan_out_parts("", receivers, false));
-        contest->calibrate(options_.window * 2, shape_of(size).slots);
+        contest->calibrate(options_.window * 2);
         return contest;
       };
       in_turns({ours, fan_out_limit}, experiment, round, make, [&](Contest& contest) {
@@ -427,12 +427,12 @@ void Experiments::more_consumers(std::size_t round) {
     const auto consumers = std::stoul(kind.substr(space));
     auto contest = std::make_unique<Contest>(kind.substr(0, space), next_place(), shape_of(size, consumers),
                                              fan_out_parts("_in_laps", consumers, true));
-    contest->run(shape_of(size).slots);
+    contest->run(contest->shape().slots);
     return contest;
   };
   in_turns(kinds, experiment, round, make, [&](Contest& contest) {
-    contest.run(shape_of(size).slots * 40);
-    results_.add(subject(experiment, fmt::format("{} {}", contest.kind(), contest.receivers())), "slot_ns", round,
+    contest.run(contest.shape().slots * 40);
+    results_.add(subject(experiment, fmt::format("{} {}", contest.kind(), contest.shape().receivers)), "slot_ns", round,
                  static_cast<double>(contest.page().spent.number.load()) / static_cast<double>(contest.count()));
   });
 }

@@ -9,19 +9,36 @@
 #include <cstdint>
 #include <span>
 #include <stdexcept>
+#include <holdfast/slot_protocol.hpp>
 
 #include "place.hpp"
 #include "shared_page.hpp"
 #include "transfer_page.hpp"
 
 namespace holdfast::benchmarks {
-inline void relax() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
+using holdfast::detail::pause_briefly;
+
+/// One end of a ring. It has a copy of what the other end's index was.
+template <class Page>
+class RingEnd {
+ public:
+  RingEnd(const Place& place, const Shape& shape)
+      : stride_{(shape.size + 63) / 64 * 64},
+        page_{place.file(), shape.slots * stride_},
+        shape_{shape},
+        mask_{shape.slots - 1} {}
+
+ protected:
+  [[nodiscard]] bool is_full() const noexcept { return next_ - others_ > mask_; }
+  [[nodiscard]] std::span<std::byte> slot(std::uint64_t number) const noexcept {
+    return {page_.behind() + (number & mask_) * stride_, shape_.size};
+  }
+  std::size_t stride_;
+  SharedPage<Page> page_;
+  Shape shape_;
+  std::uint64_t mask_;
+  std::uint64_t next_ = 0, others_ = 0;
+};
 
 /// The limit: a ring with the two indices that it cannot do without, each side keeping a copy of the other one's.
 /// Nothing is safe: who dies is waited for.
@@ -30,32 +47,15 @@ struct SpscRing {
     alignas(128) std::atomic<std::uint64_t> head;
     alignas(128) std::atomic<std::uint64_t> cursor;
   };
-  class End {
-   public:
-    End(const Place& place, const Shape& shape)
-        : stride_{(shape.size + 63) / 64 * 64},
-          page_{place.file(), shape.slots * stride_},
-          size_{shape.size},
-          mask_{shape.slots - 1} {}
-
-   protected:
-    [[nodiscard]] std::span<std::byte> slot(std::uint64_t number) const noexcept {
-      return {page_.behind() + (number & mask_) * stride_, size_};
-    }
-    std::size_t stride_;
-    SharedPage<Page> page_;
-    std::size_t size_;
-    std::uint64_t mask_;
-    std::uint64_t next_ = 0, others_ = 0;
-  };
+  using End = RingEnd<Page>;
   class Sender : End {
    public:
     using End::End;
     template <class Write>
     void send(Write write) {
-      while (next_ - others_ > mask_) {
+      while (is_full()) {
         others_ = page_->cursor.load(std::memory_order_acquire);
-        if (next_ - others_ > mask_) relax();
+        if (is_full()) pause_briefly();
       }
       write(slot(next_));
       page_->head.store(++next_, std::memory_order_release);
@@ -68,7 +68,7 @@ struct SpscRing {
     void receive(Read read) {
       while (next_ == others_) {
         others_ = page_->head.load(std::memory_order_acquire);
-        if (next_ == others_) relax();
+        if (next_ == others_) pause_briefly();
       }
       read(slot(next_));
       page_->cursor.store(++next_, std::memory_order_release);
@@ -131,34 +131,17 @@ struct BroadcastRing {
     Line head;
     std::array<Line, most_receivers> cursors;
   };
-  class End {
-   public:
-    End(const Place& place, const Shape& shape)
-        : stride_{(shape.size + 63) / 64 * 64},
-          page_{place.file(), shape.slots * stride_},
-          shape_{shape},
-          mask_{shape.slots - 1} {}
-
-   protected:
-    [[nodiscard]] std::span<std::byte> slot(std::uint64_t number) const noexcept {
-      return {page_.behind() + (number & mask_) * stride_, shape_.size};
-    }
-    std::size_t stride_;
-    SharedPage<Page> page_;
-    Shape shape_;
-    std::uint64_t mask_;
-    std::uint64_t next_ = 0, others_ = 0;
-  };
+  using End = RingEnd<Page>;
   class Sender : End {
    public:
     using End::End;
     template <class Write>
     void send(Write write) {
-      for (; next_ - others_ > mask_; ::sched_yield()) {
+      for (; is_full(); ::sched_yield()) {
         others_ = next_;
         for (std::size_t who = 0; who < shape_.receivers; ++who)
           others_ = std::min(others_, page_->cursors[who].number.load(std::memory_order_acquire));
-        if (next_ - others_ <= mask_) break;
+        if (!is_full()) break;
       }
       write(slot(next_));
       page_->head.number.store(++next_, std::memory_order_release);
@@ -187,7 +170,7 @@ struct BroadcastRing {
 struct LossyRing {
   class Sender : SpscRing::End {
    public:
-    using End::End;
+    using SpscRing::End::End;
     template <class Write>
     void send(Write write) {
       write(slot(next_));

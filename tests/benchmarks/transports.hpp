@@ -70,7 +70,7 @@ struct DataBlockTransport {
       auto slot = producer_.acquire_write_slot();
       if constexpr (on_full == OnFull::refuse) {
         while (!slot) {
-          relax();
+          pause_briefly();
           slot = producer_.acquire_write_slot();
         }
       }
@@ -152,7 +152,7 @@ void transfer_all(std::span<std::byte> bytes, std::size_t piece, Transfer transf
     else if (done == 0 || (errno != EAGAIN && errno != EINTR))
       fail("transfer");
     else
-      relax();
+      pause_briefly();
   }
 }
 
@@ -274,7 +274,7 @@ struct BoostMessageQueue {
     void send(Write write) {
       const auto bytes = buffer_.bytes();
       write(bytes);
-      while (!queue_.try_send(bytes.data(), bytes.size(), 0)) relax();
+      while (!queue_.try_send(bytes.data(), bytes.size(), 0)) pause_briefly();
     }
 
    private:
@@ -291,7 +291,7 @@ struct BoostMessageQueue {
       const auto bytes = buffer_.bytes();
       Queue::size_type size = 0;
       unsigned priority = 0;
-      while (!queue_.try_receive(bytes.data(), bytes.size(), size, priority)) relax();
+      while (!queue_.try_receive(bytes.data(), bytes.size(), size, priority)) pause_briefly();
       read(bytes.first(size));
     }
 
@@ -412,7 +412,7 @@ struct Iceoryx {
       for (;;) {
         auto taken = subscriber_->take();
         if (taken.has_error()) {
-          relax();
+          pause_briefly();
           continue;
         }
         read(std::span{static_cast<const std::byte*>(taken.value()), size_});

@@ -200,7 +200,8 @@ TEST_F(MetBetweenSteps, AJoinerMayComeAfterAnyInstructionOfAClaim) {
   long claimed = 0, kept = 0;
   const auto stop_after = [&](long instructions) {
     SCOPED_TRACE("stopped after instruction " + std::to_string(instructions));
-    // No clock is read before the claim: who reads it slowly reads it again, so that there are more instructions.
+    // No clock is read before the claim: single-stepped, that takes so long that the kernel sets it meanwhile and it is read
+    // again, and the number of instructions would be another one each time.
     auto writer = spawn(
         {"create 200 8 wait", "write 20", "ready", "wait", "begin", "acquire never", "end", "fill", "commit", "wait"});
     keep();

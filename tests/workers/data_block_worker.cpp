@@ -87,7 +87,7 @@ bool has(const Words& words, std::string_view word) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 std::uint64_t number(const Words& words, std::size_t index) { return std::stoull(words.at(index)); }
-/// From the word at that index; without one, 20 s: no step of a test takes so long.
+/// From the word at that index, which may be "never"; without one, 20 s: no step of a test takes so long.
 Deadline deadline(const Words& words, std::size_t index) {
   if (words.size() <= index) return 20s;
   if (words[index] == "never") return Deadline::never();
