@@ -190,20 +190,14 @@ class [[nodiscard]] WriteSlot {
   void commit(std::size_t bytes) {
     if (writer_ == nullptr) fail_empty();
     writer_->commit(bytes);
-    let_go();
+    writer_ = nullptr;
   }
 
  private:
   friend class DataBlockProducer;
   WriteSlot(detail::SlotWriter* writer, AcquireStatus status) noexcept : writer_{writer}, status_{status} {}
   void drop() noexcept {
-    if (writer_ == nullptr) return;
-    writer_->drop();
-    let_go();
-  }
-  void let_go() noexcept {
-    if (writer_->is_abandoned()) detail::end(*writer_);
-    writer_ = nullptr;
+    if (writer_ != nullptr) std::exchange(writer_, nullptr)->drop();
   }
   void check(std::size_t size, std::size_t alignment) const {
     if (writer_ == nullptr || size > writer_->slot_size() || alignment > detail::payload_alignment)
@@ -296,9 +290,7 @@ class [[nodiscard]] ConsumeSlot : public SlotView {
   bool release() noexcept {
     if (reader_ == nullptr) return true;
     static_cast<SlotView&>(*this) = SlotView{};
-    const bool whole = reader_->release();
-    let_go();
-    return whole;
+    return std::exchange(reader_, nullptr)->release();
   }
 
  private:
@@ -306,10 +298,6 @@ class [[nodiscard]] ConsumeSlot : public SlotView {
   explicit ConsumeSlot(AcquireStatus status) noexcept : status_{status} {}
   explicit ConsumeSlot(detail::SlotReader& reader) noexcept
       : SlotView{reader.ring(), reader.current(), reader.sequence()}, reader_{&reader}, status_{AcquireStatus::ok} {}
-  void let_go() noexcept {
-    if (reader_->is_abandoned()) detail::end(*reader_);
-    reader_ = nullptr;
-  }
   detail::SlotReader* reader_ = nullptr;
   AcquireStatus status_;
 };
@@ -338,9 +326,7 @@ class [[nodiscard]] ConsumeSlots {
   [[nodiscard]] bool redelivered() const noexcept { return reader_ != nullptr && reader_->redelivered(); }
   bool release() noexcept {
     if (reader_ == nullptr) return true;
-    const bool whole = reader_->release();
-    let_go();
-    return whole;
+    return std::exchange(reader_, nullptr)->release();
   }
 
   class Iterator {
@@ -366,10 +352,10 @@ class [[nodiscard]] ConsumeSlots {
     SlotId id_, end_;
   };
   [[nodiscard]] Iterator begin() const noexcept {
-    return {*this, reader_ ? reader_->sequence() : 0, reader_ ? reader_->sequence() + reader_->held() : 0};
+    return {*this, reader_ ? reader_->sequence() : 0, reader_ ? reader_->taken_until() : 0};
   }
   [[nodiscard]] Iterator end() const noexcept {
-    const SlotId end = reader_ ? reader_->sequence() + reader_->held() : 0;
+    const SlotId end = reader_ ? reader_->taken_until() : 0;
     return {*this, end, end};
   }
 
@@ -378,10 +364,6 @@ class [[nodiscard]] ConsumeSlots {
   explicit ConsumeSlots(AcquireStatus status) noexcept : status_{status} {}
   explicit ConsumeSlots(detail::SlotReader& reader) noexcept : reader_{&reader}, status_{AcquireStatus::ok} {}
   [[nodiscard]] SlotView at(SlotId id) const noexcept { return {reader_->ring(), reader_->ring().header(id), id}; }
-  void let_go() noexcept {
-    if (reader_->is_abandoned()) detail::end(*reader_);
-    reader_ = nullptr;
-  }
   detail::SlotReader* reader_ = nullptr;
   AcquireStatus status_;
 };

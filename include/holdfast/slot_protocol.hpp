@@ -171,7 +171,9 @@ struct MemberCounts {
 using Label = std::array<std::atomic<std::uint64_t>, (label_limit + 1) / sizeof(std::uint64_t)>;
 
 struct alignas(128) Entry {
-  std::atomic<std::uint64_t> state, cursor, hold, member;
+  std::atomic<std::uint64_t> state;  // read at each release: not in a line that changes with each slot
+  alignas(64) std::atomic<std::uint64_t> cursor;
+  std::atomic<std::uint64_t> hold, member;
   alignas(64) std::atomic<std::uint64_t> head;  // polled by all consumers: nothing else in its line
   alignas(64) std::atomic<std::uint64_t> claim;
   std::atomic<std::uint64_t> base, previous, seal, broken_claim;
@@ -291,7 +293,7 @@ class SlotWriter {
   /// False: there is something to be looked after first, by acquire_slowly().
   [[nodiscard]] bool try_acquire() noexcept {
     // relaxed: equal or not. That a broken producer writes nowhere else is P3's business.
-    if (next_ >= room_until_ || thread_ != &this_threads_address || current_ != nullptr ||
+    if (next_ >= room_until_ || thread_ != &this_threads_address || holds() ||
         shared_->role.load(std::memory_order_relaxed) != role_)
       return false;
     begin();
@@ -303,14 +305,27 @@ class SlotWriter {
   [[nodiscard]] std::size_t slot_size() const noexcept { return ring_.size; }
   [[nodiscard]] std::uint64_t sequence() const noexcept { return next_; }
 
+  /// It ends now if its handle went before.
   void commit(std::size_t bytes) {
     if (bytes > ring_.size || thread_ != &this_threads_address) fail_commit(bytes);
+    if (!simply_committed_) [[unlikely]]
+      return commit_slowly(bytes);
+    publish(bytes, false, false);
+  }
+  /// The slot is abandoned; the next one has the same number. The claim stays (I2). It ends now if its handle went before.
+  [[gnu::cold]] void drop() noexcept;
+  [[nodiscard]] bool holds() const noexcept { return current_ == &ring_.header(next_); }
+
+ protected:
+  SlotWriter() = default;
+  ~SlotWriter() = default;
+  void publish(std::size_t bytes, bool stamps, bool fences) {
     SlotHeader& header = *current_;
     HOLDFAST_STEP(slot, P6);
     // P7. release: who reads the length of a slot that is written anew sees the claim for it (E-totals).
     header.length.store(bytes, std::memory_order_release);
     header.voids.store(voids_, std::memory_order_relaxed);
-    if (stamps_) stamp(header, bytes);
+    if (stamps) stamp(header, bytes);
     std::atomic_signal_fence(std::memory_order_release);  // the label after all of it, for who finds this process dead
     HOLDFAST_STEP(slot, P7);
     if (HOLDFAST_MUTANT(slot, head_before_label)) entry_->head.store(next_ + 1, std::memory_order_release);
@@ -321,8 +336,7 @@ class SlotWriter {
     bytes_ += bytes;
     entry_->head.store(next_, std::memory_order_release);  // P9, E-commit
     HOLDFAST_STEP(slot, P9);
-    current_ = nullptr;
-    light_barrier(*shared_, fences_);  // B-park-reader
+    light_barrier(*shared_, fences);  // B-park-reader
     // P10. relaxed: the barrier has ordered it; whoever is woken reads head itself.
     if (shared_->readers_waiting.load(std::memory_order_relaxed) != 0 && !HOLDFAST_MUTANT(slot, readers_not_woken))
       wake_readers();
@@ -331,16 +345,7 @@ class SlotWriter {
     if (next_ + ring_.ahead < free_until_)  // not one that is being read: two that take it from each other are slower
       ring_.prefetch_to_write(next_ + ring_.ahead);
   }
-  /// The slot is abandoned; the next one has the same number. The claim stays (I2).
-  void drop() noexcept {
-    current_ = nullptr;
-    HOLDFAST_STEP(slot, drop);
-  }
-  [[nodiscard]] bool is_abandoned() const noexcept { return abandoned_; }  ///< Only the handle keeps it.
-
- protected:
-  SlotWriter() = default;
-  ~SlotWriter() = default;
+  [[gnu::cold]] void commit_slowly(std::size_t bytes);
   void begin() noexcept {
     current_ = &ring_.header(next_);
     current_->label.store(0, std::memory_order_release);  // P5, E-totals
@@ -360,11 +365,9 @@ class SlotWriter {
   std::uint64_t role_ = 0;  // as it is while this is the producer
   Entry* entry_ = nullptr;
   Ring ring_;
-  SlotHeader* current_ = nullptr;  // of the slot that is held; null: none
+  SlotHeader* current_ = nullptr;  // of the slot that was acquired last: held, as long as it is the next one's
   std::uint64_t voids_ = 0, bytes_ = 0;
-  bool abandoned_ = false;
-  bool fences_ = true;   // the block's barrier mode
-  bool stamps_ = false;  // time stamp or checksum
+  bool simply_committed_ = false;  // without time stamp, checksum and fence, and the handle is still there
 };
 
 /// What a consumer does per message. One thread at a time; the cold rest: src/data_block/consumer.cpp.
@@ -375,7 +378,7 @@ class SlotReader {
 
   /// False: there is something to be looked after first, by acquire_slowly().
   [[nodiscard]] bool try_acquire() noexcept {
-    if (thread_ != &this_threads_address || held_ != 0) return false;
+    if (thread_ != &this_threads_address || holds()) return false;
     if (position_ >= readable_until_) {
       if (position_ >= held_until_) return false;
       const auto head = head_->load(std::memory_order_acquire);  // E-commit
@@ -391,42 +394,44 @@ class SlotReader {
     if (HOLDFAST_MUTANT(slot, released_too_early)) entry_->cursor.store(position_ + 1, std::memory_order_release);
     if (position_ + ring_.ahead < readable_until_)  // not one that is being written
       ring_.prefetch_to_read(position_ + ring_.ahead);
-    current_ = &header;
-    gap_count_ = 0;
-    held_ = 1;
+    taken_until_ = position_ + 1;
     HOLDFAST_STEP(slot, read);
     return true;
   }
   [[gnu::cold]] AcquireStatus acquire_slowly(Patience patience, std::size_t at_most);  ///< ok: current() is there.
 
-  [[nodiscard]] SlotHeader& current() const noexcept { return *current_; }
+  [[nodiscard]] bool holds() const noexcept { return taken_until_ > position_; }
+  [[nodiscard]] SlotHeader& current() const noexcept { return ring_.header(position_); }
   [[nodiscard]] const Ring& ring() const noexcept { return ring_; }
-  [[nodiscard]] std::uint64_t sequence() const noexcept { return position_; }  ///< Of the first slot held.
-  [[nodiscard]] std::uint64_t held() const noexcept { return held_; }          ///< How many sequence numbers.
+  [[nodiscard]] std::uint64_t sequence() const noexcept { return position_; }        ///< Of the first slot held.
+  [[nodiscard]] std::uint64_t taken_until() const noexcept { return taken_until_; }  ///< Beyond the last one held.
   [[nodiscard]] std::uint64_t gap_first() const noexcept { return gap_first_; }
-  [[nodiscard]] std::uint64_t gap_count() const noexcept { return gap_count_; }
+  [[nodiscard]] std::uint64_t gap_count() const noexcept { return gap_before_ == position_ ? gap_count_ : 0; }
   [[nodiscard]] bool redelivered() const noexcept { return redelivered_; }
-  [[nodiscard]] bool has_data(std::uint64_t sequence) const noexcept;      ///< Of one that is held: no void.
-  [[nodiscard]] bool verify(std::uint64_t sequence) const noexcept;        ///< Its checksum.
-  [[nodiscard]] bool is_abandoned() const noexcept { return abandoned_; }  ///< Only the handle keeps it.
+  [[nodiscard]] bool has_data(std::uint64_t sequence) const noexcept;  ///< Of one that is held: no void.
+  [[nodiscard]] bool verify(std::uint64_t sequence) const noexcept;    ///< Its checksum.
 
-  /// False: an operator broke the hold.
+  /// False: an operator broke the hold. It ends now if its handle went before.
   bool release() noexcept {
-    if (!cursor_releases_) return release_slowly();
-    position_ += held_;
-    held_ = 0;
-    entry_->cursor.store(position_, std::memory_order_release);  // E-release, E-books
-    HOLDFAST_STEP(slot, release);
-    light_barrier(*shared_, fences_);  // B-park-writer
-    // relaxed: the barrier has ordered it; the producer reads the cursors itself.
-    if (position_ >= shared_->writer_target.load(std::memory_order_relaxed) && !HOLDFAST_MUTANT(slot, writer_not_woken))
-      wake_writer();
+    if (!simply_released_) [[unlikely]]
+      return release_slowly();
+    move_cursor(false);
     return entry_->state.load(std::memory_order_relaxed) == state_;
   }
 
  protected:
   SlotReader() = default;
   ~SlotReader() = default;
+  /// Releases what is held by a cursor.
+  void move_cursor(bool fences) noexcept {
+    position_ = taken_until_;
+    entry_->cursor.store(position_, std::memory_order_release);  // E-release, E-books
+    HOLDFAST_STEP(slot, release);
+    light_barrier(*shared_, fences);  // B-park-writer
+    // relaxed: the barrier has ordered it; the producer reads the cursors itself.
+    if (position_ >= shared_->writer_target.load(std::memory_order_relaxed) && !HOLDFAST_MUTANT(slot, writer_not_woken))
+      wake_writer();
+  }
   [[gnu::cold]] void wake_writer() noexcept;
   [[gnu::cold]] bool release_slowly() noexcept;
 
@@ -434,24 +439,19 @@ class SlotReader {
   std::uint64_t readable_until_ = 0;  // below it: committed, and protected by cursor or hold
   std::uint64_t held_until_ = 0;      // below it: protected, once it is committed. 0: each slot is to be looked at
   const void* thread_ = nullptr;      // the thread it serves; null: none yet
-  std::uint64_t held_ = 0;
+  std::uint64_t taken_until_ = 0;     // beyond what is held; not beyond position_: nothing is
   Ring ring_;
   const std::atomic<std::uint64_t>* head_ = nullptr;  // of the entry in role
   Shared* shared_ = nullptr;
   std::uint64_t role_ = 0;  // as last seen
-  SlotHeader* current_ = nullptr;
   std::uint64_t gap_first_ = 0, gap_count_ = 0;
+  std::uint64_t gap_before_ = no_sequence;  // the slot that it is told with
   Entry* entry_ = nullptr;
   std::uint64_t state_ = 0;  // of the own entry, while nobody has broken it
   std::uint64_t epoch_ = 0;  // the role's
-  bool fences_ = true;
-  bool cursor_releases_ = false;  // sequential: to move the cursor on is to release
+  // To move the cursor on is to release, without a fence, and the handle is still there.
+  bool simply_released_ = false;
   bool redelivered_ = false;
-  bool abandoned_ = false;
 };
-
-/// Ends one whose handle has gone last.
-void end(SlotWriter& writer) noexcept;
-void end(SlotReader& reader) noexcept;
 }  // namespace detail
 }  // namespace holdfast

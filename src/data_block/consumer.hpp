@@ -21,9 +21,12 @@ class Consumer final : public SlotReader, ForkAware {
   ~Consumer();
 
   [[nodiscard]] AcquireStatus acquire(const Patience& patience, std::size_t at_most);
-  bool release() noexcept;  ///< Of one that does not release by its cursor alone.
-  void abandon() noexcept { abandoned_ = true; }
-  [[nodiscard]] bool holds() const noexcept { return held_ != 0; }
+  bool release_any() noexcept;  ///< What release() does that is not for the hot path.
+  /// Only the handle of a slot keeps it from here on.
+  void abandon() noexcept {
+    abandoned_ = true;
+    simply_released_ = false;
+  }
   /// Data of one that is below a head that was seen and protected: no void.
   [[nodiscard]] bool is_data(std::uint64_t sequence) const noexcept {
     // relaxed: written before the head that was acquired.
@@ -65,6 +68,9 @@ class Consumer final : public SlotReader, ForkAware {
   [[nodiscard]] bool look(std::size_t at_most);
   [[nodiscard]] bool may_have_some() const noexcept;
   void see_role() noexcept;
+  [[nodiscard]] bool releases_by_cursor() const noexcept {
+    return kind_ == EntryKind::sequential || kind_ == EntryKind::overwritten;
+  }
   void prefetch_after(std::uint64_t sequence) const noexcept {  // farther than one by one: several are taken at once
     const std::uint64_t later = sequence + 2 * ring_.ahead;
     if (later < role_seen_.head) ring_.prefetch_to_read(later);
@@ -105,9 +111,12 @@ class Consumer final : public SlotReader, ForkAware {
   std::uint64_t rest_first_ = 0, rest_count_ = 0;                                 // adopted, and not given out yet
   std::optional<std::uint64_t> last_id_;  // of who does not release by the cursor; of all, while position_ is unmarked_
   std::uint64_t unmarked_ = 0;
+  std::uint64_t nothing_at_ = 0;  // where it had to wait last
   std::chrono::steady_clock::time_point judged_{};
   std::optional<DataBlockMutex> zone_mutex_;
   std::unique_ptr<EventBridge> bridge_;
   bool forked_ = false;
+  bool abandoned_ = false;
+  bool fences_ = true;  // the block's barrier mode
 };
 }  // namespace holdfast::detail

@@ -240,9 +240,8 @@ bool Consumer::hold_as_member(std::uint64_t first, std::uint64_t all, std::uint6
   if (redelivered) member_redelivered_ = count - lost - member_voids_;
   gap_first_ = pending_gap_first_;
   gap_count_ = std::exchange(pending_gap_count_, 0);
-  position_ = first_data;
-  held_ = first + count - first_data;
-  current_ = &ring_.header(first_data);
+  position_ = gap_before_ = first_data;
+  taken_until_ = first + count;
   return true;
 }
 

@@ -28,6 +28,7 @@ void Producer::enter() {
   ring_ = block_->ring();
   fences_ = block_->fences();
   stamps_ = block_->header().time_stamps != 0 || block_->has_checksums();
+  simply_committed_ = !stamps_ && !fences_;
   claimed_ = block_->claim_entry(EntryKind::producer, "produce into");
   entry_ = &block_->entry(claimed_.index);
 }
@@ -274,8 +275,10 @@ AcquireStatus Producer::acquire(const Patience& patience) {
     if (!first && patience.stop != nullptr && patience.stop->stop_requested()) return AcquireStatus::stopped;
     if (shared_->role.load(std::memory_order_acquire) != role_ && !HOLDFAST_MUTANT(slot, role_not_looked_at))
       fail_reclaimed();
-    // P1
-    if (block_->on_full() != OnFull::overwrite_oldest && is_full()) {
+    // P1. A look takes time, but only who is full has to wait for it. (That at members of a group takes more, and from them, too.)
+    const bool overwrites = block_->on_full() == OnFull::overwrite_oldest;
+    if (!overwrites && nearly_full() && !is_full() && !shared_out_) look_at_consumers();
+    if (!overwrites && is_full()) {
       look_at_consumers();
       if (block_->on_full() == OnFull::wait && !patience.deadline.passed()) let_them_read();
       if (is_full()) {
@@ -327,7 +330,9 @@ AcquireStatus Producer::acquire(const Patience& patience) {
       }
       // Never so many that claim - n would pass head (I2).
       if (pending() + 1 + block_->batch() <= ring_.count() || HOLDFAST_MUTANT(slot, voids_without_end)) {
-        ++next_;
+        voids_in_a_row_ = pending() + 1;
+        voids_end_ = ++next_;
+        current_ = nullptr;  // a small ring may have come round to the slot that was acquired last
         ++voids_;
         if (HOLDFAST_MUTANT(slot, void_published_alone)) entry_->head.store(next_, std::memory_order_release);
         HOLDFAST_STEP(slot, P4);
@@ -336,6 +341,7 @@ AcquireStatus Producer::acquire(const Patience& patience) {
       // All are held: nothing of what was voided has been published, so it is taken back.
       voids_ -= pending();
       next_ -= pending();
+      voids_in_a_row_ = 0;
       if (block_->on_full() == OnFull::refuse) {
         if (Clock::now() - judged_ >= longest_park) judge();
         collect_holds();
@@ -356,8 +362,7 @@ AcquireStatus Producer::acquire(const Patience& patience) {
       looked_until_ = next_;
       continue;
     }
-    const bool waits_for_them = lowest_ != no_sequence && block_->on_full() != OnFull::overwrite_oldest;
-    free_until_ = waits_for_them ? lowest_ + ring_.count() : no_sequence;
+    free_until_ = lowest_ != no_sequence && !overwrites ? lowest_ + ring_.count() : no_sequence;
     room_until_ = std::min({looked_until_, first_held_from(next_), free_until_, next_ + longest_without_totals});
     begin();
     return AcquireStatus::ok;
@@ -438,6 +443,7 @@ void Producer::look_at_consumers() {
     if (after == before) {
       lowest_ = lowest;
       has_holds_ = holds;
+      shared_out_ = groups != 0;
       joins_seen_ = after;
       return;
     }
@@ -448,9 +454,8 @@ void Producer::look_at_consumers() {
 /// Until a quarter of the ring is free, for some microseconds. With little room a producer would look for each single slot, and
 /// each look takes away from the consumers the lines that they have to write to for the next one.
 void Producer::let_them_read() {
-  const std::uint64_t most = ring_.count() - ring_.count() / 4;
   constexpr unsigned between_looks = 32;  // pauses
-  for (unsigned pauses = 0; pauses < 8 * spins_ && lowest_ != no_sequence && next_ - lowest_ > most; ++pauses) {
+  for (unsigned pauses = 0; pauses < 8 * spins_ && nearly_full(); ++pauses) {
     pause_briefly();
     if (pauses % between_looks == between_looks - 1) look_at_consumers();
   }
@@ -636,8 +641,21 @@ void Producer::fail_thread() const {
       std::make_shared<const ProcessIdentity>(ProcessIdentity::self())};
 }
 
+void Producer::commit_any(std::size_t bytes) {
+  publish(bytes, stamps_, fences_);
+  if (abandoned_) delete this;
+}
+
+void Producer::drop_slot() noexcept {
+  current_ = nullptr;
+  HOLDFAST_STEP(slot, drop);
+  if (abandoned_) delete this;
+}
+
 // What the hot paths in slot_protocol.hpp call: a SlotWriter is always a Producer.
 AcquireStatus SlotWriter::acquire_slowly(Patience patience) { return static_cast<Producer*>(this)->acquire(patience); }
+void SlotWriter::commit_slowly(std::size_t bytes) { static_cast<Producer*>(this)->commit_any(bytes); }
+void SlotWriter::drop() noexcept { static_cast<Producer*>(this)->drop_slot(); }
 void SlotWriter::wake_readers() noexcept { static_cast<const Producer*>(this)->block().wake_readers(); }
 void SlotWriter::stamp(SlotHeader& header, std::size_t bytes) noexcept {
   static_cast<Producer*>(this)->stamp_slot(header, bytes);
@@ -663,5 +681,4 @@ void SlotWriter::fail_reclaimed() const {
       "attach again, when the role is free",
       other ? std::make_shared<const ProcessIdentity>(std::move(*other)) : nullptr};
 }
-void end(SlotWriter& writer) noexcept { delete static_cast<Producer*>(&writer); }
 }  // namespace holdfast::detail

@@ -23,8 +23,14 @@ class Producer final : public SlotWriter, ForkAware {
   Producer(Block::Pointer block, ByForce);
 
   [[nodiscard]] AcquireStatus acquire(const Patience& patience);
-  void abandon() noexcept { abandoned_ = true; }
-  [[nodiscard]] bool holds() const noexcept { return current_ != nullptr; }
+  /// Only the handle of a slot keeps it from here on.
+  void abandon() noexcept {
+    abandoned_ = true;
+    simply_committed_ = false;
+  }
+  /// What commit() and drop() do that is not for the hot path.
+  void commit_any(std::size_t bytes);
+  void drop_slot() noexcept;
   [[nodiscard]] const Block& block() const noexcept { return *block_; }
   [[nodiscard]] LockOutcome outcome() const noexcept { return outcome_; }
   [[nodiscard]] const std::optional<ProcessIdentity>& previous_owner() const noexcept { return previous_owner_; }
@@ -49,10 +55,12 @@ class Producer final : public SlotWriter, ForkAware {
   void let_them_read();
   void collect_holds();
   void add_hold(std::uint64_t first, std::uint64_t count, std::size_t index) noexcept;
-  [[nodiscard]] std::uint64_t pending() const noexcept {  // voids that are not published yet
-    return next_ - entry_->head.load(std::memory_order_relaxed);
-  }
+  /// Voids that are not published yet: a commit would have moved next_ on. (Its own head is in a line that consumers poll.)
+  [[nodiscard]] std::uint64_t pending() const noexcept { return next_ == voids_end_ ? voids_in_a_row_ : 0; }
   [[nodiscard]] bool is_full() const noexcept { return lowest_ != no_sequence && next_ - lowest_ >= ring_.count(); }
+  [[nodiscard]] bool nearly_full() const noexcept {
+    return lowest_ != no_sequence && next_ - lowest_ > ring_.count() - ring_.count() / 4;
+  }
   struct Held {
     std::uint64_t first, count;
     std::size_t index;
@@ -71,6 +79,9 @@ class Producer final : public SlotWriter, ForkAware {
   std::optional<ProcessIdentity> previous_owner_;
   std::optional<DataBlockMutex> zone_mutex_;
   bool forked_ = false;
+  bool abandoned_ = false;
+  bool fences_ = true;   // the block's barrier mode
+  bool stamps_ = false;  // time stamp or checksum
 
   unsigned spins_ = Backoff::most_spins();
   unsigned totals_turn_ = 0;  // which totals record is valid
@@ -79,9 +90,11 @@ class Producer final : public SlotWriter, ForkAware {
   std::uint64_t lowest_ = no_sequence;  // of what sequential consumers have not released; no_sequence: there are none
   std::uint64_t joins_seen_ = no_sequence;  // the value of `joins` that lowest_ and has_holds_ belong to
   bool has_holds_ = false;                  // somebody may hold single slots
+  bool shared_out_ = false;                 // to a group
   std::array<Held, 2 * entry_limit> held_ranges_{};
   std::size_t held_count_ = 0;
-  std::uint64_t voids_by_same_ = 0;  // since whoever holds was judged
+  std::uint64_t voids_in_a_row_ = 0, voids_end_ = 0;  // since a commit, and the sequence number after them
+  std::uint64_t voids_by_same_ = 0;                   // since whoever holds was judged
   unsigned quarantine_looks_ = 0;
   std::chrono::steady_clock::time_point judged_{};
 };
