@@ -35,6 +35,9 @@ struct TransferPage {
   alignas(128) std::atomic<std::uint64_t> began;     ///< nanoseconds: just before the first message was written
   std::atomic<std::uint64_t> written;                ///< nanoseconds: just after the last was
   std::array<Receiver, most_receivers> receivers;
+  // The distance of the two processors: a line's way there and back, around each window of one sender and one receiver.
+  Line ball_there, ball_back;
+  alignas(128) std::atomic<std::uint64_t> distance_before, distance_after;  ///< nanoseconds
   // Of round trips: what the window's are like, in nanoseconds.
   alignas(128) std::atomic<double> half_median, half_p99, wake_median, wake_p99;
   Line arrived;                           ///< nanoseconds: when a ping had been received by who had slept

@@ -93,6 +93,25 @@ template <bool may_miss, class Receiver>
   return {next, messages};
 }
 
+/// Nanoseconds of a line's way to the other processor and back.
+constexpr std::uint64_t throws = 500;
+std::uint64_t throw_ball(TransferPage& page) {
+  const auto began = now();
+  for (std::uint64_t i = 0; i < throws; ++i) {
+    const auto number = page.ball_there.number.load(std::memory_order_relaxed) + 1;
+    page.ball_there.number.store(number, std::memory_order_release);
+    while (page.ball_back.number.load(std::memory_order_acquire) != number) continue;
+  }
+  return (now() - began) / throws;
+}
+void return_ball(TransferPage& page) {
+  for (std::uint64_t i = 0; i < throws; ++i) {
+    const auto number = page.ball_back.number.load(std::memory_order_relaxed) + 1;
+    while (page.ball_there.number.load(std::memory_order_acquire) != number) continue;
+    page.ball_back.number.store(number, std::memory_order_release);
+  }
+}
+
 int send(WorkerContext& context) {
   const Task task{context};
   auto& page = *task.page;
@@ -104,10 +123,13 @@ int send(WorkerContext& context) {
     for (std::uint32_t window = 1; task.wait_for_window(window); ++window) {
       const auto until = page.until.load();
       while (page.awake.number.load() < task.shape.receivers * window) std::this_thread::yield();
+      const bool two = task.shape.receivers == 1;
+      if (two) page.distance_before.store(throw_ball(page));
       page.began.store(now());
       send_all(sender, next, until);
       next = until;
       page.written.store(now());
+      if (two) page.distance_after.store(throw_ball(page));
       task.finish_window();
     }
     return 0;
@@ -128,12 +150,15 @@ int receive(WorkerContext& context) {
     std::uint64_t next = 0;
     for (std::uint32_t window = 1; task.wait_for_window(window); ++window) {
       const auto until = page.until.load();
+      const bool two = task.shape.receivers == 1;
       page.awake.number.fetch_add(1);
+      if (two) return_ball(page);
       const auto received = may_miss ? receive_all<true>(receiver, next, until, task.shape.size)
                                      : receive_all<false>(receiver, next, until, task.shape.size);
       next = received.next;
       own.last_took.store(now());
       own.received.store(received.messages);
+      if (two) return_ball(page);
       task.finish_window();
     }
     return 0;
