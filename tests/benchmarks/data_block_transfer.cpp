@@ -15,6 +15,7 @@
 #include <exception>
 #include <fstream>
 #include <iostream>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -256,18 +257,24 @@ class Contest {
   bool ended_ = false;
 };
 
-/// The two processors of a virtual machine are not the same ones from one second to the next.
-const std::vector<std::pair<std::uint64_t, std::string>> distances{{90, "a line there and back in less than 90 ns"},
-                                                                   {300, "in 90 to 300 ns"},
-                                                                   {~std::uint64_t{0}, "in more than 300 ns"}};
-/// Which of them it was before and after the window; none: not the same one.
-std::optional<std::string> distance(const TransferPage& page) {
-  const auto of = [](std::uint64_t nanoseconds) {
-    return std::find_if(distances.begin(), distances.end(), [&](const auto& d) { return nanoseconds < d.first; });
+/// How far two processors are from each other: the time of a cache line's way there and back. Threads of one core, cores with one
+/// L3 cache, and others differ by ten, and the two processors of a virtual machine are now these, now those.
+struct Distance {
+  std::uint64_t below;  ///< nanoseconds
+  std::string name;
+};
+const std::vector<Distance> distances{{90, "less than 90 ns apart"},
+                                      {300, "90 to 300 ns apart"},
+                                      {std::numeric_limits<std::uint64_t>::max(), "more than 300 ns apart"}};
+/// Null: it changed during the window, or was not measured.
+const Distance* distance(const TransferPage& page) {
+  const auto of = [](const std::atomic<std::uint64_t>& nanoseconds) -> const Distance* {
+    for (const auto& distance : distances)
+      if (nanoseconds.load() < distance.below) return &distance;
+    return nullptr;
   };
-  const auto before = of(page.distance_before.load());
-  if (before == distances.end() || before != of(page.distance_after.load())) return {};
-  return before->second;
+  const auto* const before = of(page.distance_before);
+  return before == of(page.distance_after) ? before : nullptr;
 }
 
 class Experiments {
@@ -359,7 +366,7 @@ void Experiments::transfer(std::size_t round) {
                      static_cast<double>(contest.count()) / time * s);
       };
       add(experiment);
-      if (const auto known = distance(contest.page())) add(experiment + ", " + *known);
+      if (const auto* const apart = distance(contest.page())) add(experiment + ", " + apart->name);
     });
   }
 }
@@ -608,8 +615,8 @@ class Tables {
     for (const auto size : options_.sizes) {
       const std::vector<Column> columns{{"messages_per_s", "messages/s", true}, {"written_per_s", "written/s"}};
       table("transfer, " + in_bytes(size), "one sender, one receiver", limit, columns);
-      for (const auto& [below, name] : distances)
-        table("transfer, " + in_bytes(size) + ", " + name, "the windows in which the processors are so far apart",
+      for (const auto& distance : distances)
+        table("transfer, " + in_bytes(size) + ", " + distance.name, "the windows with the processors at that distance",
               limit, columns);
     }
     for (const auto size : options_.round_trip_sizes)

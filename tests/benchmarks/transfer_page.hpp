@@ -32,6 +32,7 @@ struct TransferPage {
   alignas(128) std::atomic<std::uint32_t> made;      ///< Senders that are there, for receivers to attach to.
   alignas(128) std::atomic<std::uint32_t> finished;  ///< Incremented by each process at the end of each window.
   Line awake;                                        ///< Incremented by each receiver at the beginning of each window.
+  Line has_all;                                      ///< and when it has received all messages of it.
   alignas(128) std::atomic<std::uint64_t> began;     ///< nanoseconds: just before the first message was written
   std::atomic<std::uint64_t> written;                ///< nanoseconds: just after the last was
   std::array<Receiver, most_receivers> receivers;

@@ -129,7 +129,11 @@ int send(WorkerContext& context) {
       send_all(sender, next, until);
       next = until;
       page.written.store(now());
-      if (two) page.distance_after.store(throw_ball(page));
+      if (two) {
+        // Threads of a transport may have something to send still.
+        while (page.has_all.number.load() < window) std::this_thread::yield();
+        page.distance_after.store(throw_ball(page));
+      }
       task.finish_window();
     }
     return 0;
@@ -158,6 +162,7 @@ int receive(WorkerContext& context) {
       next = received.next;
       own.last_took.store(now());
       own.received.store(received.messages);
+      page.has_all.number.fetch_add(1);
       if (two) return_ball(page);
       task.finish_window();
     }
