@@ -121,6 +121,24 @@ TEST_F(FullRing, OfOverwriteDoesNotTouchASlotThatIsBeingRead) {
   EXPECT_EQ(books.committed, 53U);
 }
 
+/// The slot that was acquired last is the next one again then, and is not held.
+TEST_F(FullRing, OfTwoSlotsIsStillFullWhenOneOfThemHasBeenPassedOver) {
+  auto producer = create({.slot_count = 2});
+  auto reader = attach();
+  auto display = attach_latest();
+  send(producer, 0ms);
+  auto held = receive_raw(display);
+  send(producer, 0ms);
+  EXPECT_EQ(receive_id(reader), 0U);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(producer.acquire_write_slot(0ms).status(), AcquireStatus::timed_out);
+  EXPECT_TRUE(held.release());
+  EXPECT_EQ(receive_id(reader), 1U);
+  EXPECT_EQ(send(producer, 0ms), 3U);
+  EXPECT_EQ(receive_id(reader), 3U);
+  EXPECT_EQ(producer.statistics().voids, 1U);
+  expect_closed(reader.books());
+}
+
 TEST_F(FullRing, WithoutAConsumerOrWithLatestOnlyNeverStopsTheProducer) {
   for (const auto policy : {OnFull::wait, OnFull::refuse, OnFull::overwrite_oldest}) {
     auto producer = create({.slot_count = 8, .on_full = policy});
