@@ -305,14 +305,14 @@ class SlotWriter {
   [[nodiscard]] std::size_t slot_size() const noexcept { return ring_.size; }
   [[nodiscard]] std::uint64_t sequence() const noexcept { return next_; }
 
-  /// It ends now if its handle went before.
+  /// A producer whose handle went before, while this slot was held, ends here.
   void commit(std::size_t bytes) {
     if (bytes > ring_.size || thread_ != &this_threads_address) fail_commit(bytes);
     if (!simply_committed_) [[unlikely]]
       return commit_slowly(bytes);
     publish(bytes, false, false);
   }
-  /// The slot is abandoned; the next one has the same number. The claim stays (I2). It ends now if its handle went before.
+  /// The slot is abandoned; the next one has the same number. The claim stays (I2). A producer without a handle ends.
   [[gnu::cold]] void drop() noexcept;
   [[nodiscard]] bool holds() const noexcept { return current_ == &ring_.header(next_); }
 
@@ -411,7 +411,7 @@ class SlotReader {
   [[nodiscard]] bool has_data(std::uint64_t sequence) const noexcept;  ///< Of one that is held: no void.
   [[nodiscard]] bool verify(std::uint64_t sequence) const noexcept;    ///< Its checksum.
 
-  /// False: an operator broke the hold. It ends now if its handle went before.
+  /// False: an operator broke the hold. A consumer whose handle went before, while it held this, ends here.
   bool release() noexcept {
     if (!simply_released_) [[unlikely]]
       return release_slowly();

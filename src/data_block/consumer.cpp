@@ -389,7 +389,8 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
     // it under way. Without this rest, some half a microsecond, producers on another L3 cache have half the rate.
     constexpr std::uint64_t stream = 4;  // messages since the last time
     constexpr unsigned rest = 32;        // pauses
-    for (unsigned i = 0; i < rest && position_ - nothing_at_ >= stream; ++i) pause_briefly();
+    if (position_ - nothing_at_ >= stream)
+      for (unsigned i = 0; i < rest; ++i) pause_briefly();
     nothing_at_ = position_;
     for (unsigned i = 0; i < 2 * spins_ && !come; ++i) {
       pause_briefly();

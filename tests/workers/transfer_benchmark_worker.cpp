@@ -93,7 +93,7 @@ template <bool may_miss, class Receiver>
   return {next, messages};
 }
 
-/// Nanoseconds of a line's way to the other processor and back.
+/// Nanoseconds of a line's way to the other processor and back. Whoever waits for one who failed is ended by the driver.
 constexpr std::uint64_t throws = 500;
 std::uint64_t throw_ball(TransferPage& page) {
   const auto began = now();
