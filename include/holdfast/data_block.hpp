@@ -277,7 +277,8 @@ class [[nodiscard]] ConsumeSlot : public SlotView {
   [[nodiscard]] AcquireStatus status() const noexcept { return status_; }
 
   /// Sequence numbers between the slot before and this one whose data were not delivered, as one range; voids may be among
-  /// them. What lay before a start by id is told with the first slot. Empty: nothing was missed.
+  /// them, and what was damaged. What lay before a start by id is told with the first slot. Empty: nothing was missed.
+  /// In a group each member is told of what it has lost, not of what another had; one range with each slot.
   [[nodiscard]] SlotRange gap() const noexcept {
     return reader_ ? SlotRange{reader_->gap_first(), reader_->gap_count()} : SlotRange{};
   }

@@ -405,7 +405,7 @@ class SlotReader {
   [[nodiscard]] const Ring& ring() const noexcept { return ring_; }
   [[nodiscard]] std::uint64_t sequence() const noexcept { return position_; }        ///< Of the first slot held.
   [[nodiscard]] std::uint64_t taken_until() const noexcept { return taken_until_; }  ///< Beyond the last one held.
-  [[nodiscard]] std::uint64_t gap_first() const noexcept { return gap_first_; }
+  [[nodiscard]] std::uint64_t gap_first() const noexcept { return gap_count() != 0 ? gap_first_ : 0; }
   [[nodiscard]] std::uint64_t gap_count() const noexcept { return gap_before_ == position_ ? gap_count_ : 0; }
   [[nodiscard]] bool redelivered() const noexcept { return redelivered_; }
   [[nodiscard]] bool has_data(std::uint64_t sequence) const noexcept;  ///< Of one that is held: no void.

@@ -201,8 +201,7 @@ void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
   if (kind_ == EntryKind::member) set_member(MemberState::idle, 0, 0);
   if (kind_ == EntryKind::overwritten || latest) entry_->hold.store(no_sequence, std::memory_order_release);
   if (!latest && options.start.where_ == Where::id && position_ > wanted) {
-    pending_gap_first_ = wanted;
-    pending_gap_count_ = position_ - wanted;
+    gaps_.push_back({wanted, position_ - wanted});
     role_ = no_sequence;  // the hot path gives out no gap: the first slot takes the other one
   }
 }
@@ -247,6 +246,7 @@ bool Consumer::deliver(std::uint64_t from, std::uint64_t end, std::size_t at_mos
   if (block_->verifies_reads() && !verify(s)) {
     // It counts as skipped, and is not looked at again.
     last_id_ = last_id();
+    if (gaps_.empty()) gaps_.push_back({position_, 0});  // it ends with the next slot
     pass_over(s + 1, voids, s + 1);
     unmarked_ = position_;
     entry_->cursor.store(position_, std::memory_order_release);
@@ -255,9 +255,10 @@ bool Consumer::deliver(std::uint64_t from, std::uint64_t end, std::size_t at_mos
     fail_checksum(s);
   }
   if (s != position_) pass_over(s, voids, s + 1);
-  if (std::exchange(pending_gap_count_, 0) != 0) {
-    gap_first_ = pending_gap_first_;
+  if (!gaps_.empty()) {
+    gap_first_ = gaps_.front().first;
     gap_count_ = s - gap_first_;
+    gaps_.clear();
   }
   HOLDFAST_STEP(slot, read);
   if (at_most < end - s) end = s + at_most;

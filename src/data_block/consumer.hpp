@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "data_block/block.hpp"
 #include "data_block/event_bridge.hpp"
@@ -99,10 +100,10 @@ class Consumer final : public SlotReader, ForkAware {
   Block::Claimed claimed_{};
   EntryKind kind_ = EntryKind::none;
   Block::Role role_seen_{};
-  std::uint64_t range_end_ = 0;                                  // overwritten: the hold covers what is below
-  std::uint64_t voids_below_ = 0;                                // voids below position_
-  std::uint64_t pending_gap_first_ = 0, pending_gap_count_ = 0;  // before the start
-  std::uint64_t skipped_ = 0, voids_ = 0;                        // all that has been passed over
+  std::uint64_t range_end_ = 0;    // overwritten: the hold covers what is below
+  std::uint64_t voids_below_ = 0;  // voids below position_
+  std::vector<SlotRange> gaps_;    // not told yet, the oldest first; of who is no member, all up to the next slot
+  std::uint64_t skipped_ = 0, voids_ = 0;  // all that has been passed over
   unsigned books_turn_ = 0;
   unsigned spins_ = Backoff::most_spins();
   std::size_t group_ = 0;

@@ -163,6 +163,7 @@ bool Consumer::look_as_member(std::size_t at_most) {
   const bool overwrites = block_->on_full() == OnFull::overwrite_oldest;
   // However many there are, and whatever somebody has written into the words: the caller looks at its deadline in between.
   for (int rounds = 4096; rounds != 0; --rounds) {
+    gaps_.reserve(gaps_.size() + 2);  // before anything is taken: to note what is lost may not fail
     if (rest_count_ != 0) {
       if (hold_as_member(rest_first_, rest_count_, 0, true, limit)) return true;
       continue;  // only voids: the own word names the rest still
@@ -201,13 +202,13 @@ bool Consumer::look_as_member(std::size_t at_most) {
   return false;
 }
 
-/// For the gap that comes with the next slot.
+/// For the gaps that come with the next slots. Others may have had what lies between two of them.
 void Consumer::note_lost(std::uint64_t first, std::uint64_t count) noexcept {
-  if (pending_gap_count_ == 0 || pending_gap_first_ + pending_gap_count_ != first) {
-    pending_gap_first_ = first;
-    pending_gap_count_ = 0;
-  }
-  pending_gap_count_ += count;
+  if (count == 0) return;
+  if (!gaps_.empty() && gaps_.back().first + gaps_.back().count == first)
+    gaps_.back().count += count;
+  else
+    gaps_.push_back({first, count});
 }
 
 /// Gives out the first `at_most` of what the own word names; the rest comes at the next looks.
@@ -227,19 +228,25 @@ bool Consumer::hold_as_member(std::uint64_t first, std::uint64_t all, std::uint6
     else if (first_data == no_sequence)
       first_data = s;
   }
+  note_lost(first, lost);
   const bool damaged = first_data != no_sequence && block_->verifies_reads() && !verify(first_data);
-  if (damaged) member_skipped_ += 1;  // the limit is one then
+  if (damaged) {
+    member_skipped_ += 1;  // the limit is one then
+    note_lost(first_data, 1);
+  }
   if (first_data == no_sequence || damaged) {
-    if (lost != 0) note_lost(first, lost);
     let_go_as_member();
     if (damaged) fail_checksum(first_data);
     return false;
   }
-  if (lost != 0) note_lost(first, lost);
   redelivered_ = redelivered && !HOLDFAST_MUTANT(slot, redelivery_not_told);
   if (redelivered) member_redelivered_ = count - lost - member_voids_;
-  gap_first_ = pending_gap_first_;
-  gap_count_ = std::exchange(pending_gap_count_, 0);
+  gap_count_ = 0;
+  if (!gaps_.empty()) {
+    gap_first_ = gaps_.front().first;
+    gap_count_ = gaps_.front().count;
+    gaps_.erase(gaps_.begin());
+  }
   position_ = gap_before_ = first_data;
   taken_until_ = first + count;
   return true;

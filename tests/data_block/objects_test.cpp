@@ -437,3 +437,36 @@ TEST_F(DataBlockChecksums, WithEveryReadKeepDamagedMessagesAwayAndCountThem) {
   EXPECT_EQ(books.in_flight, 0U);
   EXPECT_EQ(books.skipped, 2U);
 }
+
+TEST_F(DataBlockChecksums, ThatFailLeaveNoGapUntold) {
+  auto producer = create({.slot_count = 16, .on_full = OnFull::overwrite_oldest, .checksum = Checksum::every_read});
+  keep();
+  auto consumer = attach();
+  auto one = join("team"), other = join("team");
+  const auto lap = [&] {
+    send(producer, 40U);
+    return receive_id(*std::make_unique<DataBlockConsumer>(attach({.start = StartAt::oldest()})));
+  };
+  const auto gap_and_id = [](DataBlockConsumer& reader) {
+    const auto slot = receive(reader);
+    return std::pair{slot.gap(), slot.id()};
+  };
+  const auto mismatch = [](DataBlockConsumer& reader) {
+    EXPECT_EQ(code_of([&] { static_cast<void>(reader.acquire_consume_slot(0ms)); }), errc::checksum_mismatch);
+  };
+  using Told = std::pair<SlotRange, SlotId>;
+  const SlotId oldest = lap();
+  ASSERT_GT(oldest, 1U) << "some have been overwritten";
+  damage(*keeper_, oldest);
+  mismatch(consumer);
+  EXPECT_EQ(gap_and_id(consumer), (Told{{0, oldest + 1}, oldest + 1}));
+  EXPECT_EQ(gap_and_id(consumer), (Told{{}, oldest + 2}));
+  mismatch(one);
+  EXPECT_EQ(gap_and_id(other), (Told{{}, oldest + 1})) << "the other one has been told of it by an error";
+  const SlotId later = lap();
+  EXPECT_EQ(gap_and_id(one), (Told{{0, oldest + 1}, later})) << "not what the other one had";
+  EXPECT_EQ(gap_and_id(one), (Told{{oldest + 2, later - oldest - 2}, later + 1}));
+  EXPECT_EQ(gap_and_id(one), (Told{{}, later + 2}));
+  expect_closed(one.books());
+  EXPECT_EQ(one.books().skipped, later - 1) << "all but what the other one had";
+}
