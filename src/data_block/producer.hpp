@@ -1,6 +1,7 @@
 // producer.hpp - the cold side of a producer: the role, room, held slots.
 #pragma once
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -10,6 +11,11 @@
 #include "process_wide.hpp"
 
 namespace holdfast::detail {
+/// One more, of an own word that others read. A locked instruction would wait for all stores before it.
+inline void add_one(std::atomic<std::uint64_t>& word) noexcept {
+  word.store(word.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
 class Producer final : public SlotWriter, ForkAware {
  public:
   /// Takes the role, or waits for it. Throws errc::in_use at the deadline.

@@ -1,9 +1,11 @@
 // contender.hpp - one thread's way to a lock and back: the steps of docs/file-lock-protocol.md, under their names.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include <holdfast/deadline.hpp>
@@ -44,6 +46,16 @@ class Patience {
   bool slept_ = false;
   std::optional<platform::StopSignal> signal_;
 };
+
+/// Between two looks at who tells nothing by its channel; it doubles.
+constexpr std::chrono::nanoseconds first_interval = std::chrono::milliseconds{1};
+/// Somebody who removes all the time what one makes has to be faster than this.
+constexpr int most_attempts = 100;
+
+inline bool is_missing(std::errc why) noexcept { return why == std::errc::no_such_file_or_directory; }
+inline bool is_forbidden(std::errc why) noexcept {
+  return why == std::errc::permission_denied || why == std::errc::operation_not_permitted;
+}
 
 /// Used by one thread at a time. Keeps, while it lives, a private directory beside the lock, and a ticket if it is fair.
 class Contender {
