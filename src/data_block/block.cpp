@@ -539,7 +539,7 @@ bool Backoff::again() noexcept {
   std::this_thread::yield();
   // Where others want the processor, one yield may last milliseconds: deadlines are looked at after it.
   const auto before = std::exchange(now_, Clock::now());
-  spins_ = std::min(now_ - before < nobody_ran ? 2 * spins_ : std::max(spins_ / 2, 1U), most_spins());
+  spins_ = std::min(now_ - before < nobody_ran ? 2 * spins_ + 1 : spins_ / 2, most_spins());
   return true;
 }
 }  // namespace holdfast::detail

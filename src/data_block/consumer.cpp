@@ -387,11 +387,11 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
   bool come = comes();
   if (!come && !may_have_some() && !patience.deadline.passed()) {
     // In a stream several are on their way: who looks at once takes the line of `head` from a producer that has the next store to
-    // it under way. Without this rest, some half a microsecond, producers on another L3 cache have half the rate.
-    constexpr std::uint64_t stream = 4;  // messages since the last time
-    constexpr unsigned rest = 32;        // pauses
+    // it under way. Without this rest, up to a microsecond, producers on another L3 cache have half the rate. Where others want the
+    // processor it is short, as all spinning.
+    constexpr unsigned stream = 4;  // messages since the last time
     if (position_ - nothing_at_ >= stream)
-      for (unsigned i = 0; i < rest; ++i) pause_briefly();
+      for (unsigned i = 0; i < spins_; ++i) pause_briefly();
     nothing_at_ = position_;
     for (unsigned i = 0; i < 2 * spins_ && !come; ++i) {
       pause_briefly();

@@ -198,9 +198,11 @@ void Producer::look_at_consumers() {
 }
 
 /// Until a quarter of the ring is free, for some microseconds. With little room a producer would look for each single slot, and
-/// each look takes away from the consumers the lines that they have to write to for the next one.
+/// each look takes away from the consumers the lines that they have to write to for the next one. Where others want the processor
+/// that is no time to spend here.
 void Producer::let_them_read() {
   constexpr unsigned between_looks = 32;  // pauses
+  if (spins_ < between_looks) return;
   for (unsigned pauses = 0; pauses < 8 * spins_ && nearly_full(); ++pauses) {
     pause_briefly();
     if (pauses % between_looks == between_looks - 1) look_at_consumers();
