@@ -22,12 +22,15 @@ using detail::EntryState;
 using detail::Producer;
 
 namespace {
-[[noreturn, gnu::cold]] void fail_view(std::size_t size, std::size_t has, std::size_t alignment) {
+[[noreturn, gnu::cold]] void fail_view(std::size_t size, std::size_t has, std::size_t alignment,
+                                       std::size_t aligned_to) {
+  if (alignment > aligned_to && aligned_to != 0)
+    throw Error{std::make_error_code(std::errc::invalid_argument), "use a slot", "",
+                "the slots of this block are aligned to " + std::to_string(aligned_to) + " bytes, the type wants " +
+                    std::to_string(alignment),
+                "use bytes(), or slots of 4096 bytes and more, which are aligned to 64"};
   throw Error{std::make_error_code(std::errc::invalid_argument), "use a slot", "",
-              alignment > detail::payload_alignment
-                  ? "slots are aligned to " + std::to_string(detail::payload_alignment) + " bytes, the type wants " +
-                        std::to_string(alignment)
-                  : "the type has " + std::to_string(size) + " bytes, there are " + std::to_string(has)};
+              "the type has " + std::to_string(size) + " bytes, there are " + std::to_string(has)};
 }
 
 /// "consumer display, holding slot 17", "the producer role"
@@ -65,9 +68,11 @@ void WriteSlot::fail_empty() {
               "look at status() first"};
 }
 void WriteSlot::fail_check(std::size_t size, std::size_t alignment) const {
-  fail_view(size, bytes().size(), alignment);
+  fail_view(size, bytes().size(), alignment, writer_ ? writer_->alignment() : 0);
 }
-void SlotView::fail_check(std::size_t size, std::size_t alignment) const { fail_view(size, bytes().size(), alignment); }
+void SlotView::fail_check(std::size_t size, std::size_t alignment) const {
+  fail_view(size, length_, alignment, header_ ? this->alignment() : 0);
+}
 
 // ---- producer --------------------------------------------------------------------------------------------------------
 

@@ -30,7 +30,16 @@ class Consumer;
 class Observer;
 }  // namespace detail
 
-using SlotId = std::uint64_t;  ///< The sequence number of a commit, from 0 upwards, never used twice.
+using SlotId = std::uint64_t;  ///< The sequence number of a commit: from 0 upwards, never twice in the life of a block.
+
+/// How an attempt to get a slot ended.
+enum class AcquireStatus {
+  ok,
+  timed_out,  ///< at the deadline there was none
+  stopped,    ///< by the stop token
+  full,       ///< the ring is full, and its creator chose OnFull::refuse
+  removed,    ///< nothing left to read, no producer, and the name is gone: attach again, if somebody creates it again
+};
 
 struct SlotRange {
   SlotId first = 0;
@@ -74,8 +83,8 @@ struct Schema {
 /// Chosen by who creates the block, the same for all who attach.
 struct DataBlockOptions {
   std::size_t slot_size = 0;  ///< Bytes of a payload, up to 4 GiB.
-  std::size_t slot_count =
-      64;  ///< From 2; rounded up to a power of two. Advised: 8 for each latest_only consumer, and 8.
+  /// From 2; rounded up to a power of two. Advised: 8 for each consumer that is latest_only, or any under overwrite_oldest, and 8.
+  std::size_t slot_count = 64;
   OnFull on_full = OnFull::wait;
   Schema schema{};
   std::size_t zone_size = 0;  ///< Bytes of the application's own header; see DataBlockProducer::zone().
@@ -169,7 +178,8 @@ class [[nodiscard]] WriteSlot {
   [[nodiscard]] std::span<std::byte> bytes() const noexcept {
     return writer_ ? std::span{writer_->slot(), writer_->slot_size()} : std::span<std::byte>{};
   }
-  /// The slot's beginning as a T. Throws std::errc::invalid_argument if it does not fit.
+  /// The slot's beginning as a T. Throws std::errc::invalid_argument if it does not fit: slots are aligned to 32 bytes, to 64 if
+  /// they have 4096 or more, or checksums.
   template <class T>
   [[nodiscard]] T& as() const {
     static_assert(std::is_trivially_copyable_v<T>, "what processes share must hold no pointers and need no destructor");
@@ -200,7 +210,7 @@ class [[nodiscard]] WriteSlot {
     if (writer_ != nullptr) std::exchange(writer_, nullptr)->drop();
   }
   void check(std::size_t size, std::size_t alignment) const {
-    if (writer_ == nullptr || size > writer_->slot_size() || alignment > detail::payload_alignment)
+    if (writer_ == nullptr || size > writer_->slot_size() || alignment > writer_->alignment())
       fail_check(size, alignment);
   }
   [[noreturn, gnu::cold]] static void fail_empty();
@@ -245,7 +255,10 @@ class SlotView {
                                         ring.size)},  // nothing is trusted unchecked
         id_{id} {}
   void check(std::size_t size, std::size_t alignment) const {
-    if (length_ < size || alignment > detail::payload_alignment || header_ == nullptr) fail_check(size, alignment);
+    if (header_ == nullptr || length_ < size || alignment > this->alignment()) fail_check(size, alignment);
+  }
+  [[nodiscard]] std::size_t alignment() const noexcept {  // as of the slot that it lies in
+    return static_cast<std::size_t>(payload_ - reinterpret_cast<const std::byte*>(header_));
   }
   [[noreturn, gnu::cold]] void fail_check(std::size_t size, std::size_t alignment) const;
   const detail::SlotHeader* header_ = nullptr;

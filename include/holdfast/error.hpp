@@ -16,8 +16,8 @@ enum class errc {
   other_host,   ///< the owner runs under another kernel, or, on a file system of several machines, in another PID
                 ///< namespace: whether it lives cannot be found out from here
   broken,       ///< an operator broke this lock while it was held
-  version_mismatch,       ///< made by a holdfast whose layout this one does not read
-  layout_mismatch,        ///< its size, slot size, slot count or policy is not the one asked for
+  version_mismatch,  ///< made by a holdfast whose layout this one does not read
+  layout_mismatch,  ///< its size, slot size, slot count or policy is not the one asked for, or its words' size not this process's
   schema_mismatch,        ///< the application's schema tag differs
   incomplete,             ///< at the deadline its creator, not known to be dead, had not finished making it
   other_pid_namespace,    ///< made in another PID namespace: its owners cannot be judged from here

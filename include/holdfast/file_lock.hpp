@@ -48,7 +48,7 @@ struct FileLockOptions {
 /// Signals     No member is async-signal-safe. Waits go on after a signal handler returns.
 /// fork        The child's copy is inert: destroying it leaves the parent's lock alone; locking it makes it a contender.
 /// exec        gives up the descriptors: in its own PID namespace the process owns the lock until it ends.
-/// Cost        Uncontended: two renames, an open, a flock and a close, no allocation, no inode made. Waiting: asleep.
+/// Cost        Uncontended: two renames, two or three looks, a poll; no allocation, no inode made. Waiting: asleep.
 ///             The first call on an object makes a directory and reads its parent once, to sweep what the dead left.
 /// Platforms   docs/platforms.md has what a caller can observe on other file systems.
 class FileLock {

@@ -22,21 +22,13 @@
 #endif
 
 namespace holdfast {
-/// How an attempt to get a slot ended.
-enum class AcquireStatus {
-  ok,
-  timed_out,  ///< at the deadline there was none
-  stopped,    ///< by the stop token
-  full,       ///< the ring is full, and its creator chose OnFull::refuse
-  removed,    ///< nothing left to read, no producer, and the name is gone: attach again, if somebody creates it again
-};
+enum class AcquireStatus;  // data_block.hpp
 
 namespace detail {
 constexpr std::uint64_t no_sequence = ~std::uint64_t{0};
 constexpr std::size_t entry_limit = 64;
 constexpr std::size_t group_limit = 8;
-constexpr std::size_t label_limit = 63;        // bytes of a consumer's label, of a group's name, of a schema's name
-constexpr std::size_t payload_alignment = 32;  // of the first byte of each payload, at least
+constexpr std::size_t label_limit = 63;  // bytes of a consumer's label, of a group's name, of a schema's name
 
 // ---- words ---------------------------------------------------------------------------------------------------------
 
@@ -303,6 +295,7 @@ class SlotWriter {
 
   [[nodiscard]] std::byte* slot() const noexcept { return ring_.payload_of(*current_); }
   [[nodiscard]] std::size_t slot_size() const noexcept { return ring_.size; }
+  [[nodiscard]] std::size_t alignment() const noexcept { return ring_.payload; }  ///< Slots begin at multiples of 64.
   [[nodiscard]] std::uint64_t sequence() const noexcept { return next_; }
 
   /// A producer whose handle went before, while this slot was held, ends here.

@@ -55,6 +55,29 @@ TEST_F(DataBlockObjects, TypedViewsReadWhatTypedViewsWrote) {
   EXPECT_EQ(slot.as_span<Point>()[6].x, 6);
 }
 
+TEST_F(DataBlockObjects, TypedViewsAreAlignedAsTheirTypeWantsOrRefused) {
+  struct alignas(64) Line {
+    std::array<std::byte, 64> bytes;
+  };
+  for (const auto size : {std::size_t{64}, std::size_t{4096}}) {
+    SCOPED_TRACE(size);
+    auto producer = create({.slot_size = size, .slot_count = 4});
+    auto consumer = attach();
+    for (int i = 0; i < 6; ++i) {
+      auto slot = producer.acquire_write_slot();
+      const bool aligned = reinterpret_cast<std::uintptr_t>(slot.bytes().data()) % alignof(Line) == 0;
+      EXPECT_EQ(aligned, size == 4096);
+      const auto refused = aligned ? std::error_code{} : std::make_error_code(std::errc::invalid_argument);
+      EXPECT_EQ(code_of([&] { static_cast<void>(slot.as<Line>()); }), refused);
+      EXPECT_EQ(code_of([&] { static_cast<void>(slot.as_span<Line>()); }), refused);
+      slot.commit(64);
+      const auto read = receive_raw(consumer);
+      EXPECT_EQ(code_of([&] { static_cast<void>(read.as<Line>()); }), refused);
+      EXPECT_EQ(code_of([&] { static_cast<void>(read.as_span<Line>()); }), refused);
+    }
+  }
+}
+
 TEST_F(DataBlockObjects, MessagesMayBeEmptyOrFillTheWholeSlot) {
   auto producer = create({.slot_size = 100, .slot_count = 4});
   auto consumer = attach();

@@ -68,11 +68,13 @@ class Acquisition : public testing::Test {
  protected:
   [[nodiscard]] WorkerProcess start_detector() const { return SpawnWorker(DETECTOR, block); }
   [[nodiscard]] WorkerProcess start_display() const { return SpawnWorker(DISPLAY, block); }
-  [[nodiscard]] WorkerProcess start_recorder() const { return SpawnWorker(RECORDER, block, {dir / "run"}); }
+  [[nodiscard]] WorkerProcess start_recorder(const std::string& file = "run") const {
+    return SpawnWorker(RECORDER, block, {dir / file});
+  }
 
-  [[nodiscard]] std::vector<Record> recorded() const {
+  [[nodiscard]] std::vector<Record> recorded(const std::string& name = "run") const {
     std::vector<Record> records;
-    std::ifstream file{dir / "run", std::ios::binary};
+    std::ifstream file{dir / name, std::ios::binary};
     for (Record record{}; file.read(reinterpret_cast<char*>(&record), sizeof record);) records.push_back(record);
     return records;
   }
@@ -129,4 +131,25 @@ TEST_F(Acquisition, GoesOnWhoeverIsKilled) {
   EXPECT_EQ(records.back().frame.number + 1, told(detector, "exposed")) << "up to the last one";
   EXPECT_NE(recorder.output().find(", 0 skipped, 0 in flight\n"), std::string::npos) << recorder.report();
   for (const auto& segment : SharedMemory::list()) EXPECT_NE(segment.name, block) << "left behind";
+}
+
+TEST_F(Acquisition, WhereAllWereKilledARunDoesNotGoOnInTheFileOfAnother) {
+  {
+    auto detector = start_detector();
+    auto recorder = start_recorder();
+    ASSERT_TRUE(tells(recorder, "recorded", 50)) << recorder.report();
+    recorder.kill();
+    detector.kill();
+  }
+  const auto before = recorded();
+  auto detector = start_detector();
+  ASSERT_TRUE(tells(detector, "exposed", before.size() + 100)) << "beyond where the file ended: " << detector.report();
+  auto late = start_recorder();
+  EXPECT_EQ(late.wait_for_exit(30s), (Exit{Exit::By::code, 1})) << late.report();
+  EXPECT_NE(late.errors().find("another run"), std::string::npos) << late.report();
+  EXPECT_EQ(recorded().size(), before.size());
+  auto recorder = start_recorder("next run");
+  ASSERT_TRUE(tells(recorder, "recorded", before.size() + 200)) << recorder.report();
+  recorder.kill();
+  EXPECT_NE(recorded("next run").front().frame.run, before.front().frame.run);
 }

@@ -7,10 +7,11 @@
 #include <holdfast/holdfast.hpp>
 
 struct Frame {
+  std::uint64_t run;     // a block that is made anew is another run: its slots are numbered from 0 again
   std::uint64_t number;  // of all frames in this block, from 0
   std::array<std::uint16_t, 64 * 64> pixels;
 };
-inline const auto frame_schema = holdfast::Schema::of<Frame>("frame", 1);
+inline const auto frame_schema = holdfast::Schema::of<Frame>("frame", 2);
 
 /// What the recorder keeps of each frame.
 struct Record {

@@ -1,8 +1,10 @@
 // recorder.cpp - writes every frame to a file, and accounts for those that it could not have. Killed and started again, it
-// goes on where its file ends.
+// goes on where its file ends; a file has the frames of one run.
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <optional>
+#include <stdexcept>
 
 #include "frame.hpp"
 
@@ -19,19 +21,26 @@ class RunFile {
     file_.exceptions(std::ios::failbit | std::ios::badbit);
     file_.open(path, std::ios::in | std::ios::out | std::ios::binary);
     if (whole == 0) return;
-    SlotId last = 0;
+    Record last{};
     file_.seekg(static_cast<std::streamoff>((whole - 1) * sizeof(Record)));
     file_.read(reinterpret_cast<char*>(&last), sizeof last);
-    start_ = StartAt::id(last + 1);
+    start_ = StartAt::id(last.id + 1);
+    run_ = last.frame.run;
     file_.seekp(0, std::ios::end);
   }
   [[nodiscard]] const StartAt& start() const { return start_; }
 
-  void append(const Record& record) { file_.write(reinterpret_cast<const char*>(&record), sizeof record).flush(); }
+  void append(const Record& record) {
+    if (run_.value_or(record.frame.run) != record.frame.run)
+      throw std::runtime_error{"the file has frames of another run: name a new one"};
+    run_ = record.frame.run;
+    file_.write(reinterpret_cast<const char*>(&record), sizeof record).flush();
+  }
 
  private:
   std::fstream file_;
   StartAt start_ = StartAt::oldest();
+  std::optional<std::uint64_t> run_;
 };
 
 int main(int argc, char** argv) try {
