@@ -212,6 +212,7 @@ std::optional<std::size_t> DataBlockConsumer::wait_any(std::span<DataBlockConsum
       platform::wait_on(*words.front().word, words.front().value,
                         std::min<std::chrono::nanoseconds>(at_most, std::chrono::milliseconds{1}));
     if (words.empty()) static_cast<void>(platform::wait_for(-1, -1, deadline));
+    for (auto* const consumer : consumers) of(consumer->reader_).judge_members();
   }
 }
 

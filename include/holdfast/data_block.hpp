@@ -195,12 +195,12 @@ class [[nodiscard]] WriteSlot {
   }
 
   /// The first `bytes` bytes become visible, whole, to everybody. The handle is empty afterwards. Throws
-  /// std::errc::invalid_argument (more than the slot has; the slot is kept), errc::reclaimed (an operator gave the role to
-  /// somebody else meanwhile: this message may not have been delivered, and none after it will be).
+  /// std::errc::invalid_argument (more than the slot has) and errc::concurrent_use, and then the slot is kept; errc::reclaimed (an
+  /// operator gave the role to somebody else meanwhile: this message may not have been delivered, and none after it will be).
   void commit(std::size_t bytes) {
     if (writer_ == nullptr) fail_empty();
-    writer_->commit(bytes);
-    writer_ = nullptr;
+    writer_->check_commit(bytes);
+    std::exchange(writer_, nullptr)->commit(bytes);
   }
 
  private:

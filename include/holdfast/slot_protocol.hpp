@@ -298,9 +298,12 @@ class SlotWriter {
   [[nodiscard]] std::size_t alignment() const noexcept { return ring_.payload; }  ///< Slots begin at multiples of 64.
   [[nodiscard]] std::uint64_t sequence() const noexcept { return next_; }
 
-  /// A producer whose handle went before, while this slot was held, ends here.
-  void commit(std::size_t bytes) {
+  /// Throws, and nothing has changed.
+  void check_commit(std::size_t bytes) const {
     if (bytes > ring_.size || thread_ != &this_threads_address) fail_commit(bytes);
+  }
+  /// After check_commit(). A producer whose handle went before, while this slot was held, ends here.
+  void commit(std::size_t bytes) {
     if (!simply_committed_) [[unlikely]]
       return commit_slowly(bytes);
     publish(bytes, false, false);

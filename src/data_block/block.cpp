@@ -266,7 +266,8 @@ Block::Role Block::role() const noexcept {
     const std::uint64_t word = shared_->role.load(std::memory_order_acquire);  // E-role
     Entry& in_role = entry(role::index(word));
     const std::uint64_t head = in_role.head.load(std::memory_order_acquire);  // E-commit
-    if (shared_->role.load(std::memory_order_acquire) == word) return {word, &in_role, head};
+    const std::uint64_t base = in_role.base.load(std::memory_order_acquire);
+    if (shared_->role.load(std::memory_order_acquire) == word) return {word, &in_role, head, base};
   }
 }
 
@@ -292,7 +293,7 @@ bool Block::is_valid(std::uint64_t sequence, const Role& role) const noexcept {
   const std::uint64_t label = header.label.load(std::memory_order_acquire);  // E-totals
   if (label == slot_label::in_role(sequence, role.word) || HOLDFAST_MUTANT(slot, label_not_looked_at)) return true;
   // The label after the quarantines: one that has ended meanwhile has cleared it.
-  return slot_label::names(label, sequence) && sequence < role.entry->base.load(std::memory_order_relaxed) &&
+  return slot_label::names(label, sequence) && sequence < role.base &&
          (!is_quarantined(sequence) || HOLDFAST_MUTANT(slot, quarantine_not_looked_at)) &&
          header.label.load(std::memory_order_acquire) == label;
 }
@@ -420,8 +421,10 @@ Block::Claimed Block::claim_entry(EntryKind kind, std::string_view operation) {
     other.redelivered.store(valid.redelivered.load(std::memory_order_relaxed), std::memory_order_relaxed);
   }
   mine.member.store(member_word::idle(parity), std::memory_order_relaxed);
-  for (auto* word : {&mine.cursor, &mine.head, &mine.claim, &mine.base, &mine.previous, &mine.broken_claim, &mine.waits,
-                     &mine.refused, &mine.reclaims, &mine.start_voids, &mine.end_voids, &mine.group})
+  // release: who reads one of these and then `role` finds that the producer who was here has it no more.
+  for (auto* word : {&mine.head, &mine.claim, &mine.base}) word->store(0, std::memory_order_release);
+  for (auto* word : {&mine.cursor, &mine.previous, &mine.broken_claim, &mine.waits, &mine.refused, &mine.reclaims,
+                     &mine.start_voids, &mine.end_voids, &mine.group})
     word->store(0, std::memory_order_relaxed);
   for (auto* word : {&mine.hold, &mine.start, &mine.end}) word->store(no_sequence, std::memory_order_relaxed);
   mine.seal.store(seal_word::open(entry_state::generation(claimed->state)), std::memory_order_relaxed);
@@ -504,6 +507,20 @@ bool Block::drop_if_dead(std::size_t index, std::uint64_t state) {
   wake_readers();
   if (shared_->writer_target.load(std::memory_order_relaxed) != no_sequence) wake_writer();
   return true;
+}
+
+void Block::judge_members(std::size_t group_index) {
+  for (std::size_t i = 0, end = used(); i < end; ++i) {
+    Entry& member = entry(i);
+    const std::uint64_t state = member.state.load(std::memory_order_acquire);
+    if (entry_state::kind(state) != EntryKind::member || member.group.load(std::memory_order_relaxed) != group_index)
+      continue;
+    if (entry_state::state(state) == EntryState::active)
+      drop_if_dead(i, state);
+    else if (entry_state::state(state) == EntryState::dead &&
+             member_word::state(member.member.load(std::memory_order_relaxed)) != MemberState::idle)
+      group(group_index).orphans.fetch_or(std::uint64_t{1} << i, std::memory_order_relaxed);  // the hint was lost
+  }
 }
 
 // ---- waking --------------------------------------------------------------------------------------------------------

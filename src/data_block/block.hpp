@@ -55,9 +55,10 @@ class Block {
   struct Role {
     std::uint64_t word;
     Entry* entry;
-    std::uint64_t head;
+    std::uint64_t head, base;
   };
-  /// Whose head counts, and that head (I4).
+  /// Whose head counts, that head, and below which number labels of earlier epochs count (I4). All of one moment: the entry may
+  /// be somebody else's afterwards.
   [[nodiscard]] Role role() const noexcept;
   /// Where a broken producer's messages end: [first, end) is its quarantine. Empty: it has none.
   struct Quarantine {
@@ -89,6 +90,8 @@ class Block {
   void leave(std::size_t index, std::uint64_t state) noexcept;  ///< Unless it is another incarnation's by now.
   /// Takes the place of a dead consumer or producer away, which drops its holds. True: this call did.
   bool drop_if_dead(std::size_t index, std::uint64_t state);
+  /// Of a group: those who are dead are dropped, and their slots are for others.
+  void judge_members(std::size_t group_index);
   [[nodiscard]] bool group_lives(std::size_t group) const noexcept;  ///< It has an active member.
 
   void wake_readers() const noexcept;

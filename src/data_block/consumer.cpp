@@ -134,6 +134,7 @@ void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
     return claim == no_sequence || claim <= ring_.count() ? 0 : std::min(claim - ring_.count(), role_seen_.head);
   };
   std::uint64_t at = std::max(wanted, oldest_by(claim_in_role(role_seen_)));
+  bool overwritten = at != wanted;  // what it was to begin with
   if (latest && at < role_seen_.head) at = role_seen_.head - 1;
   Backoff backoff{spins_};
   for (bool active = false;; active = true) {
@@ -160,6 +161,11 @@ void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
       continue;
     }
     if (at < oldest_by(claim)) {
+      if (deadline.passed() && active)
+        throw Error{std::make_error_code(std::errc::timed_out), "consume from", block_->path(),
+                    "its producer has been overwriting the beginning all the time",
+                    "wait longer, or create the block with more slots"};
+      overwritten = true;
       at = oldest_by(claim);
       continue;
     }
@@ -186,6 +192,7 @@ void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
     }
     Block::Totals totals = block_->totals();
     for (int patience = 1000; totals.head < at && patience != 0; --patience) totals = block_->totals();
+    if (!pins_all && !latest && totals.head > end) continue;  // committed meanwhile, and held
     if (pins_all) {  // whatever has been committed from there on is there still
       see_role();
       std::uint64_t voids = 0;
@@ -200,9 +207,9 @@ void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
   HOLDFAST_STEP(slot, J4);
   if (kind_ == EntryKind::member) set_member(MemberState::idle, 0, 0);
   if (kind_ == EntryKind::overwritten || latest) entry_->hold.store(no_sequence, std::memory_order_release);
-  if (!latest && options.start.where_ == Where::id && position_ > wanted) {
+  if (!latest && options.start.where_ == Where::id && overwritten && position_ > wanted) {
     gaps_.push_back({wanted, position_ - wanted});
-    role_ = no_sequence;  // the hot path gives out no gap: the first slot takes the other one
+    held_until_ = 0;  // the hot path gives out no gap: the first slot takes the other one
   }
 }
 
@@ -271,7 +278,9 @@ bool Consumer::deliver(std::uint64_t from, std::uint64_t end, std::size_t at_mos
 bool Consumer::look_sequential(std::size_t at_most) {
   see_role();
   readable_until_ = block_->verifies_reads() ? 0 : role_seen_.head;
-  return position_ < role_seen_.head && deliver(position_, role_seen_.head, at_most);
+  if (position_ >= role_seen_.head || !deliver(position_, role_seen_.head, at_most)) return false;
+  if (!block_->verifies_reads()) held_until_ = no_sequence;  // by the cursor
+  return true;
 }
 
 bool Consumer::look_overwritten(std::size_t at_most) {
@@ -400,10 +409,7 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
   }
   if (come && by_hot_path) return AcquireStatus::ok;
   if (taken()) return AcquireStatus::ok;
-  if (kind_ == EntryKind::member && std::chrono::steady_clock::now() - judged_ >= longest_park) {
-    judge_members();  // also for those who never wait
-    if (taken()) return AcquireStatus::ok;
-  }
+  if (judge_members() && taken()) return AcquireStatus::ok;  // also for those who never wait
   const auto ended = [&]() -> std::optional<AcquireStatus> {
     if (patience.stop != nullptr && patience.stop->stop_requested()) return AcquireStatus::stopped;
     if (!patience.deadline.passed()) return {};
@@ -427,17 +433,17 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
                       std::min<std::chrono::nanoseconds>(longest_park, patience.deadline.remaining()));
     if (taken()) return AcquireStatus::ok;
     if (std::chrono::steady_clock::now() - began >= longest_park) {
-      if (kind_ == EntryKind::member) judge_members();
+      if (judge_members() && taken()) return AcquireStatus::ok;
       if (entry_->state.load(std::memory_order_acquire) != state_) fail_reclaimed();
       if (is_removed()) return AcquireStatus::removed;
     }
   }
 }
 
-/// No producer lives, and nobody can become one: the name is gone.
+/// No producer lives, and nobody can become one: the name is gone. What other members have may come to this one.
 bool Consumer::is_removed() const {
   const auto role = block_->role();
-  if (role.head > position_ && kind_ != EntryKind::member) return false;
+  if (kind_ == EntryKind::member ? others_have_slots() : role.head > position_) return false;
   if (!role::is_vacant(role.word) && !block_->is_gone(role.entry->state.load(std::memory_order_acquire))) return false;
   return !block_->has_name();
 }
@@ -494,14 +500,15 @@ void Consumer::adopt() {
 bool Consumer::looks_readable() const noexcept {
   if (kind_ != EntryKind::member) return block_->role().head > position_;
   const Group& group = block_->group(group_);
-  return group.orphans.load(std::memory_order_acquire) != 0 ||
+  return rest_count_ != 0 || group.orphans.load(std::memory_order_acquire) != 0 ||
          block_->role().head > group_word::next(group.word.load(std::memory_order_acquire));
 }
 
 int Consumer::event_descriptor() {
   if (forked_) fail_thread();
   if (!bridge_) {
-    bridge_ = std::make_unique<EventBridge>(block_, claimed_.index);
+    bridge_ = std::make_unique<EventBridge>(block_, claimed_.index,
+                                            kind_ == EntryKind::member ? std::optional{group_} : std::nullopt);
     bridge_->arm(looks_readable() ? 0 : block_->role().head);
   }
   return bridge_->descriptor();

@@ -44,6 +44,8 @@ class Consumer final : public SlotReader, ForkAware {
   [[nodiscard]] int event_descriptor();
   /// Something to read may be there. Looks, does not take; for wait_any().
   [[nodiscard]] bool looks_readable() const noexcept;
+  /// A member that waits looks who of them is dead, every now and then (I7). True: it has looked.
+  bool judge_members();
 
  private:
   using Where = StartAt::Where;
@@ -82,6 +84,7 @@ class Consumer final : public SlotReader, ForkAware {
   void pass_over(std::uint64_t to, std::uint64_t voids_below, std::uint64_t cursor) noexcept;
   [[noreturn]] void fail_checksum(std::uint64_t sequence) const;
   [[nodiscard]] bool is_removed() const;
+  [[nodiscard]] bool others_have_slots() const noexcept;
 
   // Groups: steps G1 to G5, A1 to A6. src/data_block/group.cpp.
   void confirm(std::uint64_t word) noexcept;
@@ -91,7 +94,6 @@ class Consumer final : public SlotReader, ForkAware {
   [[nodiscard]] std::uint64_t lost_of(std::uint64_t first, std::uint64_t count) noexcept;
   [[nodiscard]] bool adopt_orphan(std::uint64_t at_most);
   void settle_intent(std::size_t index) noexcept;
-  void judge_members();
   void set_member(MemberState state, std::uint64_t first, std::uint64_t count) noexcept;
   template <class Function>
   void for_each_member(Function function) const;  ///< function(index, entry, state word) for the others of the group

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <thread>
 
@@ -15,13 +16,13 @@
 namespace holdfast::detail {
 class EventBridge {
  public:
-  /// For the consumer with that entry.
-  EventBridge(Block::Pointer block, std::size_t index);
+  /// For the consumer with that entry, a member of that group.
+  EventBridge(Block::Pointer block, std::size_t index, std::optional<std::size_t> group);
   ~EventBridge();
   EventBridge(const EventBridge&) = delete;
   EventBridge& operator=(const EventBridge&) = delete;
 
-  /// The descriptor becomes readable once anything is committed beyond that head.
+  /// The descriptor becomes readable once anything is committed beyond that head, or a dead member has left slots.
   void arm(std::uint64_t head);
   [[nodiscard]] int descriptor() const noexcept { return event_.descriptor(); }
 
@@ -29,6 +30,7 @@ class EventBridge {
   void run(const std::stop_token& stop);
   Block::Pointer block_;
   std::size_t index_;
+  std::optional<std::size_t> group_;
   platform::Event event_;
   std::mutex mutex_;
   std::condition_variable_any changed_;

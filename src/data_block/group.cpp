@@ -145,13 +145,14 @@ std::uint64_t Consumer::lost_of(std::uint64_t first, std::uint64_t count) noexce
   full_barrier(*shared_);  // B-hold
   for (;;) {
     see_role();
-    const std::uint64_t claim = claim_in_role(role_seen_);
-    if (claim == no_sequence) {  // being broken: the broken one may have gone on to its own claim
-      std::this_thread::yield();
-      if (role::is_unsettled(role_seen_.word) &&
-          block_->is_gone(role_seen_.entry->state.load(std::memory_order_acquire)))
-        return 0;  // claims only fall behind from here on: nobody writes
-      continue;
+    std::uint64_t claim = claim_in_role(role_seen_);
+    if (claim ==
+        no_sequence) {  // being broken: the broken one writes up to its own claim, and raises it no more (B-role)
+      if (!role::is_unsettled(role_seen_.word)) continue;
+      const std::size_t broken = role_seen_.entry->previous.load(std::memory_order_relaxed) % entry_limit;
+      block_->heavy_barrier();
+      claim = block_->entry(broken).claim.load(std::memory_order_seq_cst);
+      if (shared_->role.load(std::memory_order_seq_cst) != role_seen_.word) continue;
     }
     return claim <= first + ring_.count() ? 0 : std::min(claim - ring_.count() - first, count);
   }
@@ -279,14 +280,21 @@ void Consumer::let_go_as_member() noexcept {
 
 // ---- adopting ----------------------------------------------------------------------------------------------------------
 
-void Consumer::judge_members() {
-  judged_ = std::chrono::steady_clock::now();
-  for_each_member([this](std::size_t i, Entry& entry, std::uint64_t state) {
-    if (entry_state::state(state) == EntryState::active)
-      block_->drop_if_dead(i, state);
-    else if (member_word::state(entry.member.load(std::memory_order_relaxed)) != MemberState::idle)
-      block_->group(group_).orphans.fetch_or(std::uint64_t{1} << i, std::memory_order_relaxed);  // the hint was lost
+bool Consumer::judge_members() {
+  if (kind_ != EntryKind::member) return false;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - judged_ < longest_park) return false;
+  judged_ = now;
+  block_->judge_members(group_);
+  return true;
+}
+
+bool Consumer::others_have_slots() const noexcept {
+  bool have = false;
+  for_each_member([&](std::size_t, const Entry& entry, std::uint64_t) {
+    have = have || member_word::state(entry.member.load(std::memory_order_acquire)) != MemberState::idle;
   });
+  return have;
 }
 
 /// Of a dead member: it has won, or it never will.

@@ -2,6 +2,7 @@
 #include "data_block/producer.hpp"
 
 #include <algorithm>
+#include <memory>
 #include <thread>
 #include <utility>
 
@@ -390,8 +391,8 @@ void Producer::fail_thread() const {
 }
 
 void Producer::commit_any(std::size_t bytes) {
+  const std::unique_ptr<Producer> last{abandoned_ ? this : nullptr};  // also if it has been broken
   publish(bytes, stamps_, fences_);
-  if (abandoned_) delete this;
 }
 
 void Producer::drop_slot() noexcept {

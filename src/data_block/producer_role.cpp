@@ -140,7 +140,7 @@ bool Producer::take(const Block::Role& from) {
   Entry& old = *from.entry;
   const std::uint64_t head =
       HOLDFAST_MUTANT(slot, head_before_proof) ? from.head : old.head.load(std::memory_order_acquire);
-  const Block::Totals totals = block_->totals_from(Block::record_at(old, head), {from.word, &old, head});
+  const Block::Totals totals = block_->totals_from(Block::record_at(old, head), {from.word, &old, head, from.base});
   claim_ = std::max(old.claim.load(std::memory_order_acquire), head);
   if (HOLDFAST_MUTANT(slot, lower_claim)) claim_ = head;
   if (claim_ - head > ring_.count()) claim_ = head + ring_.count();  // of a damaged block
@@ -169,7 +169,7 @@ bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
   if (const auto sealed = broken.seal.load(std::memory_order_acquire); sealed != open) {
     const std::uint64_t seal = seal_word::head(sealed, broken.head.load(std::memory_order_acquire));
     entry_->base.store(seal, std::memory_order_relaxed);
-    totals = block_->totals_from(Block::record_at(broken, seal), {from.word, entry_, seal});
+    totals = block_->totals_from(Block::record_at(broken, seal), {from.word, entry_, seal, seal});
   }
   const std::uint64_t head = totals.head;
   entry_->previous.store(root, std::memory_order_relaxed);
@@ -200,7 +200,7 @@ bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
                                          std::memory_order_acq_rel);
   HOLDFAST_STEP(slot, K5);
   entry_->base.store(seal, std::memory_order_relaxed);  // K6
-  totals = block_->totals_from(Block::record_at(broken, seal), {unsettled, entry_, seal});
+  totals = block_->totals_from(Block::record_at(broken, seal), {unsettled, entry_, seal, seal});
   bytes_ = totals.bytes;
   voids_ = totals.voids;
   next_ = seal;

@@ -52,6 +52,8 @@ GroupPicture picture_of(const Block& block, std::size_t index) noexcept {
     const std::uint64_t head = block.totals().head;
     const auto role = block.role();
     std::array<std::uint64_t, entry_limit> members{};
+    std::array<std::uint64_t, entry_limit> held{};  // by their first slots
+    std::size_t holders = 0;
     const std::size_t used = block.used();
     for (std::size_t i = 0; i < used; ++i) {
       const Entry& entry = block.entry(i);
@@ -67,6 +69,10 @@ GroupPicture picture_of(const Block& block, std::size_t index) noexcept {
       const std::uint64_t first = member_word::first(members[i]), count = member_word::count(members[i]);
       if (has == MemberState::taken || has == MemberState::again ||
           (has == MemberState::intent && group_word::winner(word) == i && group_word::next(word) == first + count)) {
+        // Between A2 and A4 two words name the same slots.
+        const auto end = held.begin() + static_cast<std::ptrdiff_t>(holders);
+        if (std::find(held.begin(), end, first) != end) continue;
+        held[holders++] = first;
         picture.held += count;
         for (std::uint64_t s = first; s != first + count; ++s) picture.held_data += block.is_valid(s, role) ? 1U : 0U;
       }

@@ -104,6 +104,7 @@ TEST_F(LeftBetweenSteps, SlotsThatTwoDeadMembersNameAreHandedOnOnce) {
   first.kill();
   adopter.kill();
   second.member = member_word::make(0, 3, member_word::parity(second.member), holdfast::detail::MemberState::again);
+  EXPECT_EQ(keeper.books(), (Books{.committed = 3, .in_flight = 3})) << "named twice, and counted once";
   std::vector<SlotId> ids;
   const auto read_all = [&] {
     while (const auto slot = keeper.acquire_consume_slot(30ms)) {  // it judges the others meanwhile

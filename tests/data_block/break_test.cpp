@@ -137,6 +137,19 @@ TEST_F(BrokenProducer, StoppedWithNothingLearnsItAtItsNextAcquire) {
   EXPECT_EQ(reader_->last_consumed_slot_id(), statistics().next - 1);
 }
 
+TEST_F(BrokenProducer, HasAnEmptyHandleAfterTheCommitThatTellsIt) {
+  auto producer = create({.slot_count = 16});
+  auto reader = attach();
+  auto slot = producer.acquire_write_slot(patience);
+  EXPECT_EQ(code_of([&] { slot.commit(default_size + 1); }), std::errc::invalid_argument);
+  EXPECT_TRUE(slot) << "kept: nothing was committed";
+  static_cast<void>(run({"break_producer"}));
+  EXPECT_EQ(code_of([&] { slot.commit(1); }), errc::reclaimed);
+  EXPECT_FALSE(slot);
+  EXPECT_EQ(code_of([&] { slot.commit(1); }), std::errc::operation_not_permitted);
+  EXPECT_FALSE(reader.acquire_consume_slot(0ms));
+}
+
 TEST_F(BrokenProducer, MayBeBrokenAgainAndAgain) {
   auto first = spawn({"create 200 16 wait", "acquire", "ready", "wait"});
   keep();

@@ -65,6 +65,35 @@ TEST_F(BlockEvents, DescriptorWakesForMessagesOfAnotherProcess) {
   finish_well(writer);
 }
 
+TEST_F(BlockEvents, TellOfWhatADeadMemberHadUntilAllIsGivenOut) {
+  auto producer = create({.slot_count = 64});
+  auto survivor = join("team", StartAt::next());
+  const std::array<DataBlockConsumer*, 1> all{&survivor};
+  for (const bool by_descriptor : {false, true}) {
+    SCOPED_TRACE(by_descriptor);
+    auto victim = spawn({"attach sequential next team", "ready", "wait", "batch 4", "wait"});
+    const SlotId last = send(producer, 4U);
+    victim.release();
+    expect_says(victim, "got " + std::to_string(last - 3));
+    ASSERT_FALSE(survivor.acquire_consume_slot(0ms));
+    const int descriptor = by_descriptor ? survivor.event_descriptor() : -1;
+    if (by_descriptor) {
+      EXPECT_FALSE(readable(descriptor, 20));
+    }
+    victim.kill();
+    for (SlotId id = last - 3; id <= last; ++id) {
+      if (by_descriptor)
+        EXPECT_TRUE(readable(descriptor, at_once)) << id;
+      else
+        ASSERT_EQ(DataBlockConsumer::wait_any(all, patience), 0U) << id;
+      const auto slot = receive(survivor);
+      EXPECT_EQ(slot.id(), id);
+      EXPECT_TRUE(slot.redelivered());
+    }
+    EXPECT_FALSE(survivor.acquire_consume_slot(0ms));
+  }
+}
+
 TEST_F(BlockEvents, WaitForSeveralBlocksTellsWhichHasASlot) {
   auto first = create({.slot_count = 8});
   auto second = DataBlockProducer::create(second_, {.slot_size = default_size, .slot_count = 8});

@@ -151,6 +151,48 @@ TEST_F(LateJoiner, IsToldOfAGapWhereItsBeginningHasBeenOverwritten) {
   EXPECT_GE(slot.id(), 24U);
 }
 
+TEST_F(LateJoiner, IsToldOfNoGapWhereItsBeginningIsAVoid) {
+  auto producer = create({.slot_count = 16});
+  auto display = attach_latest();
+  send(producer, 1U);
+  {
+    const auto held = receive(display);
+    ASSERT_EQ(send(producer, 16U), 17U) << "16 would be in the slot that is held";
+  }
+  auto consumer = attach({.start = StartAt::id(16)});
+  auto member = join("team", StartAt::id(16));
+  for (auto* reader : {&consumer, &member}) {
+    const auto slot = receive(*reader);
+    EXPECT_EQ(slot.id(), 17U);
+    EXPECT_EQ(slot.gap(), SlotRange{}) << "nothing is missing";
+  }
+}
+
+TEST_F(LateJoiner, IsToldOfItsGapWithItsFirstSlotThoughItHadToWaitForThat) {
+  std::optional<DataBlockProducer> producer{create({.slot_count = 2})};
+  auto display = attach_latest();
+  send(*producer, 3U);
+  {
+    const auto held = receive(display);
+    ASSERT_EQ(held.id(), 2U);
+    ASSERT_EQ(send(*producer), 3U);
+    const auto abandoned = producer->acquire_write_slot(patience);
+    ASSERT_EQ(abandoned.id(), 5U) << "4 would be in the slot that is held";
+  }
+  producer.reset();
+  producer.emplace(DataBlockProducer::attach(name_));
+  auto consumer = attach({.start = StartAt::id(0)});
+  EXPECT_FALSE(consumer.acquire_consume_slot(0ms));
+  const auto next = send(*producer, 1U);
+  {
+    const auto slot = receive(consumer);
+    EXPECT_EQ(slot.id(), next);
+    EXPECT_EQ(slot.gap(), (SlotRange{0, next}));
+  }
+  send(*producer, 1U);
+  EXPECT_EQ(receive(consumer).gap(), SlotRange{});
+}
+
 TEST_F(LateJoiner, IsRefusedBeyondWhatHasBeenCommitted) {
   auto producer = create({.slot_count = 16});
   send(producer, 3U);

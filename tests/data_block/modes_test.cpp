@@ -345,6 +345,27 @@ TEST_F(Batches, PassOverVoids) {
   expect_closed(consumer.books());
 }
 
+/// Their producer's place is somebody else's, who begins with other words, while they are held or not read yet.
+TEST_F(Batches, OfEarlierProducersStayWholeThoughTheirPlacesAreGivenAway) {
+  std::optional<DataBlockProducer> producer{create({.slot_count = 64})};
+  auto consumer = attach();
+  auto member = join("team", StartAt::next());
+  for (int i = 0; i < 16; ++i) static_cast<void>(attach());  // from here on places are given away again
+  send(*producer, 40U);
+  producer.reset();
+  producer.emplace(DataBlockProducer::attach(name_));
+  send(*producer, 10U);
+  EXPECT_EQ(receive_id(member), 0U) << "who looks at the words of the second producer";
+  const auto held = consumer.acquire_consume_slots(40, patience);
+  producer.reset();
+  producer.emplace(DataBlockProducer::attach(name_));
+  std::vector<DataBlockConsumer> crowd;
+  for (int i = 0; i < 20; ++i) crowd.push_back(attach());
+  EXPECT_EQ(std::distance(held.begin(), held.end()), 40);
+  EXPECT_EQ(receive_all(member), range(1, 50));
+  EXPECT_EQ(member.books(), (Books{.committed = 50, .delivered = 50}));
+}
+
 // ---- waiting -----------------------------------------------------------------------------------------------------------
 
 TEST_F(Waits, OfAConsumerHonourTheDeadline) {

@@ -310,6 +310,21 @@ TEST_F(GroupHandBack, WakesAMemberThatAlreadySleeps) {
   finish_well(other);
 }
 
+TEST_F(GroupHandBack, ComesBeforeTheNewsThatTheBlockIsRemoved) {
+  std::optional<DataBlockProducer> producer{create({.slot_count = 64})};
+  auto victim = spawn({"attach sequential next team", "ready", "take", "wait"});
+  auto other = spawn({"attach sequential next team", "ready", "wait", "take", "release", "wait"});
+  send(*producer, 1U);
+  expect_says(victim, "got 0\n");
+  producer.reset();
+  std::filesystem::remove(path());
+  other.release();
+  expect_asleep(other);
+  victim.kill();
+  expect_says(other, "got 0 again\nreleased\n");
+  finish_well(other);
+}
+
 TEST_F(GroupHandBack, LetsAProducerGoOnOnlyWhenAnotherHasReadIt) {
   auto producer = create({.slot_count = 4});
   auto victim = spawn({"attach sequential next team", "ready", "take", "wait"});

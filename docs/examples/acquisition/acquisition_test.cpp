@@ -150,6 +150,8 @@ TEST_F(Acquisition, WhereAllWereKilledARunDoesNotGoOnInTheFileOfAnother) {
   EXPECT_EQ(recorded().size(), before.size());
   auto recorder = start_recorder("next run");
   ASSERT_TRUE(tells(recorder, "recorded", before.size() + 200)) << recorder.report();
-  recorder.kill();
+  ASSERT_EQ(::kill(static_cast<pid_t>(detector.pid()), SIGTERM), 0);
+  for (auto* program : {&detector, &recorder})
+    EXPECT_EQ(program->wait_for_exit(30s), (Exit{Exit::By::code, 0})) << program->report();
   EXPECT_NE(recorded("next run").front().frame.run, before.front().frame.run);
 }
