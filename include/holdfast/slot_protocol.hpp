@@ -72,6 +72,9 @@ constexpr std::uint64_t make(std::uint64_t generation, std::uint64_t head) noexc
   return (generation << 48U) | (head & mask);
 }
 constexpr std::uint64_t open(std::uint64_t generation) noexcept { return make(generation, mask); }
+constexpr bool is_of(std::uint64_t word, std::uint64_t generation) noexcept {
+  return ((word ^ (generation << 48U)) & ~mask) == 0;
+}
 /// The head that was sealed, which is not beyond this one; none: nothing is sealed.
 constexpr std::uint64_t head(std::uint64_t word, std::uint64_t not_beyond) noexcept {
   return (word & mask) == mask ? no_sequence : not_beyond - ((not_beyond - word) & mask);
@@ -130,6 +133,7 @@ constexpr std::uint64_t undelivered(std::uint64_t word) noexcept { return word >
 constexpr std::uint64_t with_end(std::uint64_t word, std::uint64_t undelivered) noexcept {
   return (undelivered << 16U) | ended | (word & life_mask);
 }
+constexpr std::uint64_t life(std::uint64_t word) noexcept { return word & life_mask; }
 constexpr std::uint64_t next_life(std::uint64_t word) noexcept { return (word + 1) & life_mask; }
 }  // namespace group_end
 
@@ -181,7 +185,7 @@ static_assert(sizeof(Entry) == 512);
 struct alignas(128) Group {
   std::atomic<std::uint64_t> word, orphans, adopter;
   alignas(64) std::atomic<std::uint64_t> start;
-  std::atomic<std::uint64_t> start_voids, end;  // end: see group_end
+  std::atomic<std::uint64_t> start_voids, end, end_held;  // see group_end; what members held then: slots:48 life:16
   alignas(64) Label name;
   std::array<std::array<MemberCounts, 2>, entry_limit> counts;
 };

@@ -73,8 +73,8 @@ void fill(std::span<std::byte> data, const BlockHeader& header) {
   shared.writer_target.store(no_sequence, std::memory_order_relaxed);
   for (Entry& entry : shared.entries) {
     entry.hold.store(no_sequence, std::memory_order_relaxed);
-    entry.seal.store(seal_word::open(0), std::memory_order_relaxed);
-    entry.end.store(no_sequence, std::memory_order_relaxed);
+    for (auto* word : {&entry.seal, &entry.end, &entry.end_voids})
+      word->store(seal_word::open(0), std::memory_order_relaxed);
     entry.start.store(no_sequence, std::memory_order_relaxed);
   }
 }
@@ -424,10 +424,11 @@ Block::Claimed Block::claim_entry(EntryKind kind, std::string_view operation) {
   // release: who reads one of these and then `role` finds that the producer who was here has it no more.
   for (auto* word : {&mine.head, &mine.claim, &mine.base}) word->store(0, std::memory_order_release);
   for (auto* word : {&mine.cursor, &mine.previous, &mine.broken_claim, &mine.waits, &mine.refused, &mine.reclaims,
-                     &mine.start_voids, &mine.end_voids, &mine.group})
+                     &mine.start_voids, &mine.group})
     word->store(0, std::memory_order_relaxed);
-  for (auto* word : {&mine.hold, &mine.start, &mine.end}) word->store(no_sequence, std::memory_order_relaxed);
-  mine.seal.store(seal_word::open(entry_state::generation(claimed->state)), std::memory_order_relaxed);
+  for (auto* word : {&mine.hold, &mine.start}) word->store(no_sequence, std::memory_order_relaxed);
+  for (auto* word : {&mine.seal, &mine.end, &mine.end_voids})
+    word->store(seal_word::open(entry_state::generation(claimed->state)), std::memory_order_relaxed);
   for (auto& record : mine.books)
     for (auto* word : {&record.position, &record.skipped, &record.voids}) word->store(0, std::memory_order_relaxed);
   for (auto& record : mine.totals)
@@ -445,10 +446,16 @@ void Block::activate(Claimed& claimed) {
   heavy_barrier();                                         // B-join
 }
 
-void Block::note_end(Entry& ended) const noexcept {
+/// Of the tenant that has this state: who comes late, because he was stopped, changes nothing of a later one's (I1).
+void Block::note_end(Entry& ended, std::uint64_t state) const noexcept {
   const Totals now = totals();
-  ended.end_voids.store(now.voids, std::memory_order_relaxed);
-  ended.end.store(now.head, std::memory_order_release);
+  const std::uint64_t generation = entry_state::generation(state);
+  const auto note = [&](std::atomic<std::uint64_t>& word, std::uint64_t value) {
+    std::uint64_t open = seal_word::open(generation);
+    word.compare_exchange_strong(open, seal_word::make(generation, value), std::memory_order_acq_rel);
+  };
+  note(ended.end_voids, now.voids);
+  note(ended.end, now.head);
 }
 
 /// If it has no member any more.
@@ -457,14 +464,16 @@ void Block::note_end_of_group(std::uint64_t index) const noexcept {
   Group& ending = group(index);
   std::uint64_t end = ending.end.load(std::memory_order_acquire);  // names the life, before it is judged
   if (group_end::is_ended(end) || group_lives(index)) return;
-  const std::uint64_t undelivered = picture_of(*this, index).ahead();
-  ending.end.compare_exchange_strong(end, group_end::with_end(end, undelivered), std::memory_order_acq_rel);
+  const GroupPicture picture = picture_of(*this, index);
+  // The same from all who note the end of this life; of an earlier one it does not count.
+  ending.end_held.store(seal_word::make(group_end::life(end), picture.held), std::memory_order_relaxed);
+  ending.end.compare_exchange_strong(end, group_end::with_end(end, picture.ahead()), std::memory_order_acq_rel);
 }
 
 void Block::leave(std::size_t index, std::uint64_t state) noexcept {
   Entry& mine = entry(index);
   const std::uint64_t group_index = mine.group.load(std::memory_order_relaxed);
-  if (entry_state::kind(state) != EntryKind::producer) note_end(mine);
+  if (entry_state::kind(state) != EntryKind::producer) note_end(mine, state);
   // A member that had adopted more than it was asked for leaves the rest to others.
   const bool has_slots = entry_state::kind(state) == EntryKind::member &&
                          member_word::state(mine.member.load(std::memory_order_relaxed)) != MemberState::idle;
@@ -497,7 +506,7 @@ bool Block::drop_if_dead(std::size_t index, std::uint64_t state) {
   if (!found.state.compare_exchange_strong(expected, entry_state::with(state, EntryState::dead),
                                            std::memory_order_acq_rel))
     return false;  // I1
-  if (entry_state::kind(state) != EntryKind::producer) note_end(found);
+  if (entry_state::kind(state) != EntryKind::producer) note_end(found, state);
   entry(role::index(shared_->role.load(std::memory_order_relaxed))).reclaims.fetch_add(1, std::memory_order_relaxed);
   if (entry_state::kind(state) == EntryKind::member) {
     if (group_index < group_limit)

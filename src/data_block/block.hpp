@@ -102,7 +102,7 @@ class Block {
   [[nodiscard]] bool has_name() const noexcept;  ///< The segment bears its name still.
 
  private:
-  void note_end(Entry& ended) const noexcept;
+  void note_end(Entry& ended, std::uint64_t state) const noexcept;
   void note_end_of_group(std::uint64_t index) const noexcept;
   Segment::Pointer segment_;
   std::string name_;

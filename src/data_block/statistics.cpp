@@ -30,8 +30,11 @@ Books books_of(const Block& block, const Entry& entry) noexcept {
     // As for totals(): whole if its position has not changed (E-books).
     if (position > cursor || valid->position.load(std::memory_order_relaxed) != position) continue;
     // Who has ended is owed what had been committed then.
-    Block::Totals now{entry.end.load(std::memory_order_acquire), 0, entry.end_voids.load(std::memory_order_relaxed)};
-    if (now.head == no_sequence) now = block.totals();
+    Block::Totals now = block.totals();
+    const std::uint64_t generation = entry_state::generation(entry.state.load(std::memory_order_acquire));
+    const std::uint64_t ended = entry.end.load(std::memory_order_acquire);
+    if (const auto end = seal_word::head(ended, now.head); end != no_sequence && seal_word::is_of(ended, generation))
+      now = {end, 0, seal_word::head(entry.end_voids.load(std::memory_order_relaxed), now.voids)};
     if (now.head < cursor || entry.start.load(std::memory_order_acquire) != start) continue;
     books.committed = now.head - start - (now.voids - start_voids);
     books.delivered = cursor - start - books.skipped - books.voids;
@@ -94,10 +97,15 @@ Books books_of(const Block& block, const GroupPicture& picture, std::size_t inde
   if (picture.start == no_sequence) return {};
   const Group& group = block.group(index);
   const std::uint64_t end = group.end.load(std::memory_order_acquire);
+  std::uint64_t held = picture.held;
+  if (group_end::is_ended(end)) {  // the places of those who had them may be somebody else's by now
+    const std::uint64_t then = group.end_held.load(std::memory_order_relaxed);
+    if (seal_word::is_of(then, group_end::life(end))) held = then & seal_word::mask;
+  }
   Books books;
   books.skipped = picture.skipped;
   books.voids = picture.voids;
-  books.delivered = picture.next - picture.start - picture.held - picture.skipped - picture.voids;
+  books.delivered = picture.next - picture.start - held - picture.skipped - picture.voids;
   books.in_flight = group_end::is_ended(end) ? group_end::undelivered(end) : picture.ahead();
   books.committed = books.delivered + books.skipped + books.in_flight;
   return books;

@@ -390,6 +390,33 @@ TEST_F(GroupHandBack, GoesOnBehindAVoid) {
   EXPECT_EQ(last.books(), (Books{.committed = 71, .delivered = 71, .voids = 1}));
 }
 
+TEST_F(GroupHandBack, KeepsItsBooksWhenThePlacesOfItsDeadAreGivenAway) {
+  auto producer = create({.slot_count = 64});
+  auto member = spawn({"attach sequential next team", "ready", "wait", "read 2", "batch 3", "wait"});
+  auto other = spawn({"attach sequential next team", "ready", "wait"});
+  send(producer, 10U);
+  member.release();
+  expect_says(member, "got 2 3 4\n");
+  member.kill();
+  finish_well(other);
+  DataBlock::force_reclaim(name_);
+  const Books books{.committed = 10, .delivered = 2, .in_flight = 8};
+  std::vector<DataBlockConsumer> crowd;
+  for (int i = 0; i < 14; ++i) {  // the last one comes to the dead one's place
+    const auto block = statistics();
+    const auto team = std::find_if(block.consumers.begin(), block.consumers.end(),
+                                   [](const ConsumerStatistics& consumer) { return consumer.group == "team"; });
+    ASSERT_NE(team, block.consumers.end()) << in_words(block);
+    EXPECT_EQ(team->books, books) << i;
+    crowd.push_back(attach());
+  }
+  const auto block = statistics();
+  for (const auto& consumer : block.consumers)
+    if (consumer.group == "team") {
+      EXPECT_EQ(consumer.books, books) << in_words(block);
+    }
+}
+
 TEST_F(GroupHandBack, EndsWithTheLastMemberAndTheRestIsUndelivered) {
   auto producer = create({.slot_count = 16});
   auto member = spawn({"attach sequential next team", "ready", "wait", "read 3", "batch 2", "wait"});
