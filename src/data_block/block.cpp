@@ -532,6 +532,13 @@ void Block::judge_members(std::size_t group_index) {
   }
 }
 
+bool Block::has_orphans(std::size_t group_index) const {
+  const Group& of = group(group_index);
+  if (of.orphans.load(std::memory_order_acquire) == 0) return false;
+  const std::uint64_t adopter = of.adopter.load(std::memory_order_acquire);
+  return adopter == 0 || segment_->is_gone(static_cast<Reference>(adopter));
+}
+
 // ---- waking --------------------------------------------------------------------------------------------------------
 
 void Block::wake_readers() const noexcept {

@@ -92,6 +92,8 @@ class Block {
   bool drop_if_dead(std::size_t index, std::uint64_t state);
   /// Of a group: those who are dead are dropped, and their slots are for others.
   void judge_members(std::size_t group_index);
+  /// A dead member of the group has left slots, and nobody who lives is about to adopt them.
+  [[nodiscard]] bool has_orphans(std::size_t group_index) const;
   [[nodiscard]] bool group_lives(std::size_t group) const noexcept;  ///< It has an active member.
 
   void wake_readers() const noexcept;

@@ -497,11 +497,10 @@ void Consumer::adopt() {
   thread_ = &this_threads_address;
 }
 
-bool Consumer::looks_readable() const noexcept {
+bool Consumer::looks_readable() const {
   if (kind_ != EntryKind::member) return block_->role().head > position_;
-  const Group& group = block_->group(group_);
-  return rest_count_ != 0 || group.orphans.load(std::memory_order_acquire) != 0 ||
-         block_->role().head > group_word::next(group.word.load(std::memory_order_acquire));
+  return rest_count_ != 0 || block_->has_orphans(group_) ||
+         block_->role().head > group_word::next(block_->group(group_).word.load(std::memory_order_acquire));
 }
 
 int Consumer::event_descriptor() {

@@ -43,7 +43,7 @@ class Consumer final : public SlotReader, ForkAware {
   void adopt();
   [[nodiscard]] int event_descriptor();
   /// Something to read may be there. Looks, does not take; for wait_any().
-  [[nodiscard]] bool looks_readable() const noexcept;
+  [[nodiscard]] bool looks_readable() const;
   /// A member that waits looks who of them is dead, every now and then (I7). True: it has looked.
   bool judge_members();
 

@@ -1,6 +1,7 @@
 #include "data_block/event_bridge.hpp"
 
 #include <chrono>
+#include <exception>
 #include <utility>
 
 namespace holdfast::detail {
@@ -24,6 +25,21 @@ void EventBridge::arm(std::uint64_t head) {
   changed_.notify_one();
 }
 
+/// Looks who is dead, every now and then (I7).
+bool EventBridge::dead_left_slots() noexcept {
+  if (!group_) return false;
+  try {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - judged_ >= longest_park) {
+      judged_ = now;
+      block_->judge_members(*group_);
+    }
+    return block_->has_orphans(*group_);
+  } catch (const std::exception&) {
+    return false;  // no memory for it now
+  }
+}
+
 void EventBridge::run(const std::stop_token& stop) {
   Shared& shared = block_->shared();
   for (;;) {
@@ -37,17 +53,14 @@ void EventBridge::run(const std::stop_token& stop) {
       const auto event = shared.reader_event.load(std::memory_order_acquire);
       shared.readers_waiting.fetch_or(std::uint64_t{1} << index_, std::memory_order_seq_cst);
       block_->heavy_barrier();  // B-park-reader
-      if (block_->role().head > head ||
-          (group_ && block_->group(*group_).orphans.load(std::memory_order_acquire) != 0)) {
+      if (block_->role().head > head || dead_left_slots()) {
         const std::lock_guard guard{mutex_};
         if (head_ != head) break;  // armed anew meanwhile
         armed_ = false;
         event_.signal();
         break;
       }
-      const auto began = std::chrono::steady_clock::now();
       platform::wait_on(shared.reader_event, event, longest_park);
-      if (group_ && std::chrono::steady_clock::now() - began >= longest_park) block_->judge_members(*group_);
     }
     if (stop.stop_requested()) return;
   }

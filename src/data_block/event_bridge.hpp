@@ -1,6 +1,7 @@
 // event_bridge.hpp - a thread of the consumer's process that sleeps like any consumer and makes a descriptor readable.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -28,6 +29,7 @@ class EventBridge {
 
  private:
   void run(const std::stop_token& stop);
+  [[nodiscard]] bool dead_left_slots() noexcept;
   Block::Pointer block_;
   std::size_t index_;
   std::optional<std::size_t> group_;
@@ -36,6 +38,7 @@ class EventBridge {
   std::condition_variable_any changed_;
   bool armed_ = false;
   std::uint64_t head_ = 0;
+  std::chrono::steady_clock::time_point judged_{};  // the thread's own
   std::jthread thread_;
 };
 }  // namespace holdfast::detail
