@@ -89,6 +89,10 @@ constexpr std::uint64_t make(std::uint64_t sequence, std::uint64_t epoch) noexce
 constexpr bool names(std::uint64_t label, std::uint64_t sequence) noexcept {
   return (label ^ make(sequence, 0)) <= 0xffffU;
 }
+/// It names a later one, in the same slot.
+constexpr bool is_after(std::uint64_t label, std::uint64_t sequence) noexcept {
+  return static_cast<std::int64_t>((label & ~std::uint64_t{0xffff}) - make(sequence, 0)) > 0;
+}
 /// What the label says of one that was written in this role.
 inline std::uint64_t in_role(std::uint64_t sequence, std::uint64_t role) noexcept {
   return make(sequence, HOLDFAST_MUTANT(slot, label_without_epoch) ? 0 : role::epoch(role));

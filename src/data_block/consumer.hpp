@@ -91,7 +91,9 @@ class Consumer final : public SlotReader, ForkAware {
   [[nodiscard]] bool hold_as_member(std::uint64_t first, std::uint64_t all, std::uint64_t lost, bool redelivered,
                                     std::uint64_t at_most);
   void let_go_as_member() noexcept;
+  [[nodiscard]] std::uint64_t claim_after_naming() noexcept;
   [[nodiscard]] std::uint64_t lost_of(std::uint64_t first, std::uint64_t count) noexcept;
+  [[nodiscard]] std::uint64_t lost_of_orphan(std::uint64_t first, std::uint64_t count) noexcept;
   [[nodiscard]] bool adopt_orphan(std::uint64_t at_most);
   void settle_intent(std::size_t index) noexcept;
   void set_member(MemberState state, std::uint64_t first, std::uint64_t count) noexcept;

@@ -139,23 +139,42 @@ void Consumer::confirm(std::uint64_t word) noexcept {
                                          std::memory_order_seq_cst);
 }
 
-/// How many of the first of them the producer may have overwritten.
-std::uint64_t Consumer::lost_of(std::uint64_t first, std::uint64_t count) noexcept {
-  if (block_->on_full() != OnFull::overwrite_oldest) return 0;
+/// `claim`, after the own word has named slots: who claims more sees it (B-hold).
+std::uint64_t Consumer::claim_after_naming() noexcept {
   full_barrier(*shared_);  // B-hold
   for (;;) {
     see_role();
-    std::uint64_t claim = claim_in_role(role_seen_);
-    if (claim ==
-        no_sequence) {  // being broken: the broken one writes up to its own claim, and raises it no more (B-role)
-      if (!role::is_unsettled(role_seen_.word)) continue;
-      const std::size_t broken = role_seen_.entry->previous.load(std::memory_order_relaxed) % entry_limit;
-      block_->heavy_barrier();
-      claim = block_->entry(broken).claim.load(std::memory_order_seq_cst);
-      if (shared_->role.load(std::memory_order_seq_cst) != role_seen_.word) continue;
-    }
-    return claim <= first + ring_.count() ? 0 : std::min(claim - ring_.count() - first, count);
+    const std::uint64_t claim = claim_in_role(role_seen_);
+    if (claim != no_sequence) return claim;
+    if (!role::is_unsettled(role_seen_.word)) continue;
+    // Who is being broken writes up to its own claim, and raises it no more (B-role).
+    const std::size_t broken = role_seen_.entry->previous.load(std::memory_order_relaxed) % entry_limit;
+    block_->heavy_barrier();
+    const std::uint64_t last = block_->entry(broken).claim.load(std::memory_order_seq_cst);
+    if (shared_->role.load(std::memory_order_seq_cst) == role_seen_.word) return last;
   }
+}
+
+/// How many of the first of them the producer may have overwritten before they were taken.
+std::uint64_t Consumer::lost_of(std::uint64_t first, std::uint64_t count) noexcept {
+  const std::uint64_t claim = claim_after_naming();
+  return claim <= first + ring_.count() ? 0 : std::min(claim - ring_.count() - first, count);
+}
+
+/// The same for what a dead member's word has named until the own one did. The producer may have gone past such slots, and left them
+/// as they are (P4); but one that looked while the words changed may have seen neither, for what it had claimed then.
+std::uint64_t Consumer::lost_of_orphan(std::uint64_t first, std::uint64_t count) noexcept {
+  if (block_->on_full() != OnFull::overwrite_oldest) return 0;
+  const std::uint64_t claim = claim_after_naming(), head = role_seen_.head, n = ring_.count();
+  const auto lost = [&](std::uint64_t s) {
+    if (claim <= s + n) return false;
+    // Turns of this slot below head are over: whoever used one has labelled it, or left the label cleared. The next one:
+    const std::uint64_t turn = head <= s ? s : s + (head - s + n - 1) / n * n;
+    const std::uint64_t label = ring_.header(s).label.load(std::memory_order_acquire);
+    return claim > turn || label == 0 || slot_label::is_after(label, s);
+  };
+  while (count != 0 && !lost(first + count - 1)) --count;
+  return count;
 }
 
 bool Consumer::look_as_member(std::size_t at_most) {
@@ -364,6 +383,6 @@ bool Consumer::adopt_orphan(std::uint64_t at_most) {
   }
   HOLDFAST_STEP(slot, A6);
   if (count == 0) return false;
-  return hold_as_member(first, count, lost_of(first, count), true, at_most);
+  return hold_as_member(first, count, lost_of_orphan(first, count), true, at_most);
 }
 }  // namespace holdfast::detail

@@ -297,6 +297,35 @@ TEST_F(GroupHandBack, GivesWhatADeadMemberHeldToAnotherMarkedAsDeliveredBefore) 
   }
 }
 
+TEST_F(GroupHandBack, GivesWhatADeadMemberHeldToAnotherThoughTheProducerHasGonePastIt) {
+  for (const std::size_t further : {1U, 20U, 100U}) {
+    SCOPED_TRACE(further);
+    auto producer = create({.slot_count = 32, .on_full = OnFull::overwrite_oldest});
+    auto other = join("team", StartAt::next());
+    auto victim = spawn({"attach sequential next team", "ready", "wait", "batch 3", "wait"});
+    send(producer, 6U);
+    victim.release();
+    expect_says(victim, "got 0 1 2\n");
+    send(producer, further);
+    victim.kill();
+    DataBlock::force_reclaim(name_);
+    send(producer, further);
+    for (SlotId id = 0; id < 3; ++id) {
+      const auto slot = receive(other);
+      EXPECT_EQ(slot.id(), id);
+      EXPECT_TRUE(slot.redelivered());
+      EXPECT_EQ(slot.gap(), SlotRange{});
+      send(producer, further);
+      expect_whole(slot, default_size);
+    }
+    static_cast<void>(receive_all(other));
+    const auto books = other.books();
+    expect_closed(books);
+    EXPECT_EQ(books.in_flight, 0U) << to_string(books);
+    EXPECT_EQ(producer.statistics().consumers.front().redelivered, 3U);
+  }
+}
+
 TEST_F(GroupHandBack, WakesAMemberThatAlreadySleeps) {
   auto producer = create({.slot_count = 64});
   auto victim = spawn({"attach sequential next team", "ready", "take", "wait"});
