@@ -64,22 +64,22 @@ constexpr std::uint64_t with(std::uint64_t word, EntryState state) noexcept {
 }
 }  // namespace entry_state
 
-/// `seal` of a producer's entry = generation:16 head:48, so that who comes late does not seal the next tenant. Nothing is
-/// sealed while the lower part is all ones.
-namespace seal_word {
+/// What is noted once, of one tenant: `seal` of a producer's entry, `end` and `end_voids` of a consumer's = generation:16 number:48,
+/// so that who comes late notes nothing of the next tenant. Open, as long as the number is all ones.
+namespace noted_word {
 constexpr std::uint64_t mask = (std::uint64_t{1} << 48U) - 1;
-constexpr std::uint64_t make(std::uint64_t generation, std::uint64_t head) noexcept {
-  return (generation << 48U) | (head & mask);
+constexpr std::uint64_t make(std::uint64_t generation, std::uint64_t number) noexcept {
+  return (generation << 48U) | (number & mask);
 }
 constexpr std::uint64_t open(std::uint64_t generation) noexcept { return make(generation, mask); }
 constexpr bool is_of(std::uint64_t word, std::uint64_t generation) noexcept {
   return ((word ^ (generation << 48U)) & ~mask) == 0;
 }
-/// The head that was sealed, which is not beyond this one; none: nothing is sealed.
-constexpr std::uint64_t head(std::uint64_t word, std::uint64_t not_beyond) noexcept {
+/// The number that was noted, which is not beyond this one; none: it is open.
+constexpr std::uint64_t number(std::uint64_t word, std::uint64_t not_beyond) noexcept {
   return (word & mask) == mask ? no_sequence : not_beyond - ((not_beyond - word) & mask);
 }
-}  // namespace seal_word
+}  // namespace noted_word
 
 /// `label` of a slot = sequence + 1:48 epoch:16, in one word, so that who clears it late clears no successor's.
 namespace slot_label {
@@ -189,7 +189,8 @@ static_assert(sizeof(Entry) == 512);
 struct alignas(128) Group {
   std::atomic<std::uint64_t> word, orphans, adopter;
   alignas(64) std::atomic<std::uint64_t> start;
-  std::atomic<std::uint64_t> start_voids, end, end_held;  // see group_end; what members held then: slots:48 life:16
+  std::atomic<std::uint64_t> start_voids, end,
+      end_held;  // see group_end; slots that members held then, noted with the life
   alignas(64) Label name;
   std::array<std::array<MemberCounts, 2>, entry_limit> counts;
 };

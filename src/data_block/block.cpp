@@ -74,7 +74,7 @@ void fill(std::span<std::byte> data, const BlockHeader& header) {
   for (Entry& entry : shared.entries) {
     entry.hold.store(no_sequence, std::memory_order_relaxed);
     for (auto* word : {&entry.seal, &entry.end, &entry.end_voids})
-      word->store(seal_word::open(0), std::memory_order_relaxed);
+      word->store(noted_word::open(0), std::memory_order_relaxed);
     entry.start.store(no_sequence, std::memory_order_relaxed);
   }
 }
@@ -276,7 +276,7 @@ Block::Quarantine Block::quarantine_of(const Entry& entry) noexcept {
   if (entry_state::state(state) != EntryState::broken || entry_state::kind(state) != EntryKind::producer) return {};
   if (HOLDFAST_MUTANT(slot, no_quarantine)) return {};
   const auto end = entry.broken_claim.load(std::memory_order_relaxed);
-  const auto first = seal_word::head(entry.seal.load(std::memory_order_relaxed), end);
+  const auto first = noted_word::number(entry.seal.load(std::memory_order_relaxed), end);
   return first < end ? Quarantine{first, end} : Quarantine{};
 }
 
@@ -428,7 +428,7 @@ Block::Claimed Block::claim_entry(EntryKind kind, std::string_view operation) {
     word->store(0, std::memory_order_relaxed);
   for (auto* word : {&mine.hold, &mine.start}) word->store(no_sequence, std::memory_order_relaxed);
   for (auto* word : {&mine.seal, &mine.end, &mine.end_voids})
-    word->store(seal_word::open(entry_state::generation(claimed->state)), std::memory_order_relaxed);
+    word->store(noted_word::open(entry_state::generation(claimed->state)), std::memory_order_relaxed);
   for (auto& record : mine.books)
     for (auto* word : {&record.position, &record.skipped, &record.voids}) word->store(0, std::memory_order_relaxed);
   for (auto& record : mine.totals)
@@ -451,8 +451,8 @@ void Block::note_end(Entry& ended, std::uint64_t state) const noexcept {
   const Totals now = totals();
   const std::uint64_t generation = entry_state::generation(state);
   const auto note = [&](std::atomic<std::uint64_t>& word, std::uint64_t value) {
-    std::uint64_t open = seal_word::open(generation);
-    word.compare_exchange_strong(open, seal_word::make(generation, value), std::memory_order_acq_rel);
+    std::uint64_t open = noted_word::open(generation);
+    word.compare_exchange_strong(open, noted_word::make(generation, value), std::memory_order_acq_rel);
   };
   note(ended.end_voids, now.voids);
   note(ended.end, now.head);
@@ -466,7 +466,7 @@ void Block::note_end_of_group(std::uint64_t index) const noexcept {
   if (group_end::is_ended(end) || group_lives(index)) return;
   const GroupPicture picture = picture_of(*this, index);
   // The same from all who note the end of this life; of an earlier one it does not count.
-  ending.end_held.store(seal_word::make(group_end::life(end), picture.held), std::memory_order_relaxed);
+  ending.end_held.store(noted_word::make(group_end::life(end), picture.held), std::memory_order_relaxed);
   ending.end.compare_exchange_strong(end, group_end::with_end(end, picture.ahead()), std::memory_order_acq_rel);
 }
 

@@ -17,7 +17,7 @@
 namespace holdfast::detail {
 class EventBridge {
  public:
-  /// For the consumer with that entry, a member of that group.
+  /// For the consumer with that entry, and of that group, if it is a member.
   EventBridge(Block::Pointer block, std::size_t index, std::optional<std::size_t> group);
   ~EventBridge();
   EventBridge(const EventBridge&) = delete;

@@ -142,17 +142,18 @@ void Consumer::confirm(std::uint64_t word) noexcept {
 /// `claim`, after the own word has named slots: who claims more sees it (B-hold).
 std::uint64_t Consumer::claim_after_naming() noexcept {
   full_barrier(*shared_);  // B-hold
-  for (;;) {
+  for (int rounds = 1000; rounds != 0; --rounds) {
     see_role();
     const std::uint64_t claim = claim_in_role(role_seen_);
     if (claim != no_sequence) return claim;
-    if (!role::is_unsettled(role_seen_.word)) continue;
+    if (!role::is_unsettled(role_seen_.word)) continue;  // it has moved
     // Who is being broken writes up to its own claim, and raises it no more (B-role).
     const std::size_t broken = role_seen_.entry->previous.load(std::memory_order_relaxed) % entry_limit;
     block_->heavy_barrier();
     const std::uint64_t last = block_->entry(broken).claim.load(std::memory_order_seq_cst);
     if (shared_->role.load(std::memory_order_seq_cst) == role_seen_.word) return last;
   }
+  return no_sequence;  // somebody has written into the words what he should not: all counts as overwritten
 }
 
 /// How many of the first of them the producer may have overwritten before they were taken.

@@ -425,7 +425,7 @@ void SlotWriter::fail_reclaimed() const {
       "produce into",
       producer.block().path(),
       "an operator took the role from this producer; what it committed from slot " +
-          std::to_string(std::min(seal_word::head(entry_->seal.load(std::memory_order_acquire), next_), next_)) +
+          std::to_string(std::min(noted_word::number(entry_->seal.load(std::memory_order_acquire), next_), next_)) +
           " on is not delivered",
       "attach again, when the role is free",
       other ? std::make_shared<const ProcessIdentity>(std::move(*other)) : nullptr};

@@ -164,10 +164,10 @@ bool Producer::take(const Block::Role& from) {
 bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
   Entry& broken = block_->entry(root);
   std::uint64_t state = broken.state.load(std::memory_order_acquire);  // names the incarnation (I1)
-  const std::uint64_t open = seal_word::open(entry_state::generation(state));
+  const std::uint64_t open = noted_word::open(entry_state::generation(state));
   Block::Totals totals = block_->totals();  // K1: root's, or as who began to break it has them
   if (const auto sealed = broken.seal.load(std::memory_order_acquire); sealed != open) {
-    const std::uint64_t seal = seal_word::head(sealed, broken.head.load(std::memory_order_acquire));
+    const std::uint64_t seal = noted_word::number(sealed, broken.head.load(std::memory_order_acquire));
     entry_->base.store(seal, std::memory_order_relaxed);
     totals = block_->totals_from(Block::record_at(broken, seal), {from.word, entry_, seal, seal});
   }
@@ -189,9 +189,9 @@ bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
   std::uint64_t word = open;
   const bool decided =
       !HOLDFAST_MUTANT(slot, not_sealed) &&
-      !broken.seal.compare_exchange_strong(word, seal_word::make(entry_state::generation(state), committed),
+      !broken.seal.compare_exchange_strong(word, noted_word::make(entry_state::generation(state), committed),
                                            std::memory_order_seq_cst);  // K4
-  const std::uint64_t seal = decided ? seal_word::head(word, committed) : committed;
+  const std::uint64_t seal = decided ? noted_word::number(word, committed) : committed;
   HOLDFAST_STEP(slot, K4);
   if (shared_->role.load(std::memory_order_acquire) != unsettled) return false;  // somebody broke the breaker
   broken.broken_claim.store(std::max(claim, seal), std::memory_order_relaxed);   // K5

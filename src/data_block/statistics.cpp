@@ -33,8 +33,9 @@ Books books_of(const Block& block, const Entry& entry) noexcept {
     Block::Totals now = block.totals();
     const std::uint64_t generation = entry_state::generation(entry.state.load(std::memory_order_acquire));
     const std::uint64_t ended = entry.end.load(std::memory_order_acquire);
-    if (const auto end = seal_word::head(ended, now.head); end != no_sequence && seal_word::is_of(ended, generation))
-      now = {end, 0, seal_word::head(entry.end_voids.load(std::memory_order_relaxed), now.voids)};
+    if (const auto end = noted_word::number(ended, now.head);
+        end != no_sequence && noted_word::is_of(ended, generation))
+      now = {end, 0, noted_word::number(entry.end_voids.load(std::memory_order_relaxed), now.voids)};
     if (now.head < cursor || entry.start.load(std::memory_order_acquire) != start) continue;
     books.committed = now.head - start - (now.voids - start_voids);
     books.delivered = cursor - start - books.skipped - books.voids;
@@ -100,7 +101,7 @@ Books books_of(const Block& block, const GroupPicture& picture, std::size_t inde
   std::uint64_t held = picture.held;
   if (group_end::is_ended(end)) {  // the places of those who had them may be somebody else's by now
     const std::uint64_t then = group.end_held.load(std::memory_order_relaxed);
-    if (seal_word::is_of(then, group_end::life(end))) held = then & seal_word::mask;
+    if (noted_word::is_of(then, group_end::life(end))) held = then & noted_word::mask;
   }
   Books books;
   books.skipped = picture.skipped;

@@ -413,14 +413,7 @@ Contender::Seen Contender::take_over(Patience& patience) {
       if (!patience.waits()) return Seen::busy;
       const auto woken = sleep_on(watched.descriptor, writer, interval, patience);
       HOLDFAST_STEP(file, H3);
-      switch (woken) {
-        case platform::Woken::stopped:
-          return Seen::stopped;
-        case platform::Woken::deadline:
-          return Seen::busy;
-        case platform::Woken::event:
-          break;
-      }
+      if (const Seen seen = seen_after(woken); seen != Seen::absent) return seen;
       const auto writer_now = platform::writer_of(watched.descriptor.number());
       HOLDFAST_STEP(file, H3_read);
       if (writer_now != platform::Writer::none) continue;
@@ -451,14 +444,9 @@ Contender::Seen Contender::take_over(Patience& patience) {
       if (platform::look(watched.descriptor.number(), kind) == done && kind.kind == platform::Kind::channel &&
           ++refusals <= most_refusals)
         continue;
-      switch (patience.sleep(-1, std::exchange(interval, std::min(2 * interval, stranger_interval)))) {
-        case platform::Woken::stopped:
-          return Seen::stopped;
-        case platform::Woken::deadline:
-          return Seen::busy;
-        case platform::Woken::event:
-          continue;
-      }
+      const auto woken = patience.sleep(-1, std::exchange(interval, std::min(2 * interval, stranger_interval)));
+      if (const Seen seen = seen_after(woken); seen != Seen::absent) return seen;
+      continue;
     }
     platform::Node held, named;
     bool same = platform::look(proof_.number(), held) == done &&
@@ -549,9 +537,7 @@ Contender::Seen Contender::wait_for_end_of(const ProcessIdentity& owner, nanosec
   if (now == Liveness::dead) return Seen::absent;
   const auto woken = patience.sleep(now == Liveness::alive ? death.number() : -1, interval);
   interval = std::min(2 * interval, last_interval);
-  return woken == platform::Woken::stopped    ? Seen::stopped
-         : woken == platform::Woken::deadline ? Seen::busy
-                                              : Seen::absent;
+  return seen_after(woken);
 }
 
 /// A directory that holdfast did not make stands in the lock's place. Seen::absent: look again.
@@ -561,15 +547,7 @@ Contender::Seen Contender::wait_for_stranger(platform::Descriptor lock, const pl
   lock.close();  // while it is open, its removal is not told
   platform::Node now;
   if (platform::look(path_.parent(), path_.lock(), now) != done || !now.is(node)) return Seen::absent;
-  switch (patience.sleep(changes.number(), changes ? watched_stranger_interval : stranger_interval)) {
-    case platform::Woken::stopped:
-      return Seen::stopped;
-    case platform::Woken::deadline:
-      return Seen::busy;
-    case platform::Woken::event:
-      break;
-  }
-  return Seen::absent;
+  return seen_after(patience.sleep(changes.number(), changes ? watched_stranger_interval : stranger_interval));
 }
 
 // --- R: release -----------------------------------------------------------------------------------------------------

@@ -83,6 +83,12 @@ class Contender {
 
  private:
   enum class Seen { acquired, absent, busy, stopped };
+  /// What a sleep has come to. absent: look again.
+  [[nodiscard]] static Seen seen_after(platform::Woken woken) noexcept {
+    return woken == platform::Woken::stopped    ? Seen::stopped
+           : woken == platform::Woken::deadline ? Seen::busy
+                                                : Seen::absent;
+  }
   struct Place {
     platform::Descriptor queue;
     NameBuffer name;

@@ -150,14 +150,7 @@ Contender::Seen Contender::wait_for_turn(Place& place, Patience& patience) {
     if (writer != platform::Writer::none) {
       const auto woken = sleep_on(watched.descriptor, writer, interval, patience);
       HOLDFAST_STEP(file, Q6_sleep);
-      switch (woken) {
-        case platform::Woken::stopped:
-          return Seen::stopped;
-        case platform::Woken::deadline:
-          return Seen::busy;
-        case platform::Woken::event:
-          break;
-      }
+      if (const Seen seen = seen_after(woken); seen != Seen::absent) return seen;
       if (platform::writer_of(watched.descriptor.number()) != platform::Writer::none) continue;
     }
     const auto named = platform::look(queue, before.c_str());

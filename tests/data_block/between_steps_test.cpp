@@ -1,4 +1,6 @@
 // What lies between two steps of two processes: words that the dead left there, and comers who meet somebody in the middle.
+#include <array>
+
 #include "block_words.hpp"
 #include "steps.hpp"
 
@@ -120,6 +122,23 @@ TEST_F(LeftBetweenSteps, SlotsThatTwoDeadMembersNameAreHandedOnOnce) {
   read_all();
   EXPECT_EQ(ids, range(0, 3));
   EXPECT_EQ(keeper.books(), (Books{.committed = 3, .delivered = 3}));
+}
+
+// By somebody who may be stopped: nobody else can take them now.
+TEST_F(LeftBetweenSteps, SlotsThatAreBeingAdoptedKeepNobodyBusyWhoWaits) {
+  auto producer = create({.slot_count = 64});
+  auto member = join("team", StartAt::next());
+  keep();
+  const BlockWords words{*keeper_};
+  const Entry& mine = last_entry(words, EntryKind::member);
+  auto& group = words.shared().groups[mine.group];
+  group.adopter = entry_state::reference(mine.state);
+  group.orphans = 1;
+  const std::array<DataBlockConsumer*, 1> all{&member};
+  const auto time = duration_of([&] { EXPECT_EQ(DataBlockConsumer::wait_any(all, 50ms), std::nullopt); });
+  EXPECT_GE(time, 50ms);
+  group.adopter = 0;
+  EXPECT_EQ(DataBlockConsumer::wait_any(all, patience), 0U) << "anybody may look what it is";
 }
 
 TEST_F(LeftBetweenSteps, ADeadReadersHoldIsDroppedAloneIfALiveOneHoldsTheSameSlot) {
@@ -290,6 +309,32 @@ TEST_F(MetBetweenSteps, ARoleThatSomebodyElseTakesAfterAnyInstructionIsNotTakenA
     keeper_.reset();
     if (HasFailure()) return;
   }
+}
+
+// Its end is noted after its state has been changed, and then its place may be somebody else's (I1).
+TEST_F(MetBetweenSteps, WhoNotesAnEndLateChangesNothingOfTheNextInThatPlace) {
+  auto producer = create({.slot_count = 64});
+  keep();
+  auto dead = spawn({"attach sequential next", "ready", "wait"});
+  const BlockWords words{*keeper_};
+  const Entry& place = last_entry(words, EntryKind::sequential);
+  for (int i = 0; i < 16; ++i) static_cast<void>(attach());  // from here on places are given away again
+  auto late = spawn({"ready", "wait", "begin", "force_reclaim", "end", "wait"});
+  dead.kill();
+  const InstructionTracer tracer{late};
+  ASSERT_TRUE(tracer.run_to_begin()) << late.report();
+  ASSERT_LT(tracer.step(far, [&] { return entry_state::state(place.state) == EntryState::dead; }), far)
+      << late.report();
+  auto next = attach();
+  ASSERT_EQ(&last_entry(words, EntryKind::sequential), &place);
+  send(producer, 5U);
+  tracer.let_go();
+  expect_says(late, "reclaimed ");
+  send(producer, 5U);
+  EXPECT_EQ(next.books(), (Books{.committed = 10, .in_flight = 10}));
+  EXPECT_EQ(receive_all(next), range(0, 10));
+  EXPECT_EQ(next.books(), (Books{.committed = 10, .delivered = 10}));
+  finish_well(late);
 }
 
 // One record is whole at every moment, and the slots from its position to the head tell the rest (I6).
