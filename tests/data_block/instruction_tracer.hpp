@@ -16,7 +16,7 @@ class InstructionTracer {
  public:
   explicit InstructionTracer(harness::WorkerProcess& worker)
       : worker_{worker}, thread_{static_cast<pid_t>(worker.pid())} {
-    traced_ = ::ptrace(PTRACE_SEIZE, thread_, nullptr, PTRACE_O_EXITKILL) == 0;
+    traced_ = ::ptrace(PTRACE_SEIZE, thread_, nullptr, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD) == 0;
     worker_.release();
   }
   [[nodiscard]] bool may_trace() const noexcept { return traced_; }
@@ -24,6 +24,16 @@ class InstructionTracer {
   /// To the beginning. False: it never came there.
   [[nodiscard]] bool run_to_begin() const { return run_to(SIGUSR2); }
   [[nodiscard]] bool run_to_end() const { return run_to(SIGUSR1); }
+  /// Before its next system call of that number. False: it comes to the end first, or has died.
+  [[nodiscard]] bool run_to_call(long number) const {
+    for (__ptrace_syscall_info info{};;) {
+      if (::ptrace(PTRACE_SYSCALL, thread_, nullptr, nullptr) != 0) return false;
+      const int status = wait();
+      if (!WIFSTOPPED(status) || WSTOPSIG(status) == SIGUSR1) return false;
+      if (::ptrace(PTRACE_GET_SYSCALL_INFO, thread_, sizeof info, &info) <= 0) return false;
+      if (info.op == PTRACE_SYSCALL_INFO_ENTRY && static_cast<long>(info.entry.nr) == number) return true;
+    }
+  }
   /// So many instructions, or as long as the condition is false, or to the end. How many they were.
   template <class Condition>
   long step(long most, Condition condition) const {
