@@ -297,7 +297,8 @@ bool Consumer::look_overwritten(std::size_t at_most) {
       const std::uint64_t claim = claim_in_role(role_seen_);  // H2
       if (claim == no_sequence) break;
       if (claim > at + ring_.count() && !HOLDFAST_MUTANT(slot, hold_without_a_look)) {
-        at = std::min(claim - ring_.count(), role_seen_.head);
+        at = std::min(claim - ring_.count() + start_ahead_, role_seen_.head);
+        start_ahead_ = std::min(std::max(2 * start_ahead_, block_->batch()), ring_.count() / 2);
         continue;
       }
       range_end_ = at + block_->batch();
@@ -311,7 +312,7 @@ bool Consumer::look_overwritten(std::size_t at_most) {
     }
     at = end;
   }
-  range_end_ = held_until_ = readable_until_ = 0;
+  range_end_ = held_until_ = readable_until_ = start_ahead_ = 0;
   let_go_of_hold();
   return false;
 }

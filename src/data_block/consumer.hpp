@@ -105,6 +105,9 @@ class Consumer final : public SlotReader, ForkAware {
   EntryKind kind_ = EntryKind::none;
   Block::Role role_seen_{};
   std::uint64_t range_end_ = 0;    // overwritten: the hold covers what is below
+  // Overwritten: how far beyond the oldest slot it goes on when it has been lapped. More each time, until it is up to date once:
+  // the oldest slots are the next to be overwritten, and who is slow would find them gone again and again.
+  std::uint64_t start_ahead_ = 0;
   std::uint64_t voids_below_ = 0;  // voids below position_
   std::vector<SlotRange> gaps_;    // not told yet, the oldest first; of who is no member, all up to the next slot
   std::uint64_t skipped_ = 0, voids_ = 0;  // all that has been passed over

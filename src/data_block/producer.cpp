@@ -88,11 +88,16 @@ AcquireStatus Producer::acquire(const Patience& patience) {
         continue;
       }
       // Never so many that claim - n would pass head (I2).
-      if (pending() + 1 + block_->batch() <= ring_.count() || HOLDFAST_MUTANT(slot, voids_without_end)) {
-        voids_in_a_row_ = pending() + 1;
-        voids_end_ = ++next_;
+      const std::uint64_t most =
+          HOLDFAST_MUTANT(slot, voids_without_end) ? no_sequence : ring_.count() - block_->batch();
+      if (pending() < most) {
+        // All that this hold covers by one look: to see each of its slots released would take its line from who reads.
+        const std::uint64_t covered = held->count - ((next_ - held->first) & ring_.mask);
+        const std::uint64_t voids = std::min({covered, claim_ - next_, most - pending()});
+        voids_in_a_row_ = pending() + voids;
+        voids_end_ = next_ += voids;
         current_ = nullptr;  // a small ring may have come round to the slot that was acquired last
-        ++voids_;
+        voids_ += voids;
         if (HOLDFAST_MUTANT(slot, void_published_alone)) entry_->head.store(next_, std::memory_order_release);
         HOLDFAST_STEP(slot, P4);
         continue;

@@ -101,6 +101,25 @@ TEST_F(FullRing, OfOverwriteNeverWaitsAndTellsTheRangeThatIsMissing) {
   EXPECT_GT(gaps, 10U);
 }
 
+// The oldest slots are the next to be overwritten: who is slow would find them gone again and again.
+TEST_F(FullRing, OfOverwriteTakesWhoIsTooLateAgainAndAgainFurtherAhead) {
+  constexpr SlotId slots = 64, batch = slots / 8;
+  auto producer = create({.slot_count = slots, .on_full = OnFull::overwrite_oldest});
+  auto consumer = attach();
+  SlotId last = 0;
+  const auto lapped = [&] {  // how far beyond the oldest slot it goes on
+    for (SlotId i = 0; i < 2 * slots; ++i) last = send(producer, 0ms);
+    const SlotId claim = (last / batch + 1) * batch;
+    const SlotId first = receive(consumer).id();
+    for (SlotId i = 1; i < batch; ++i) EXPECT_EQ(receive(consumer).id(), first + i) << "held with the first";
+    return first - (claim - slots);
+  };
+  for (const SlotId ahead : {SlotId{0}, batch, 2 * batch, slots / 2, slots / 2}) EXPECT_EQ(lapped(), ahead);
+  static_cast<void>(receive_all(consumer));
+  EXPECT_EQ(lapped(), 0U) << "it has been up to date";
+  expect_closed(consumer.books());
+}
+
 TEST_F(FullRing, OfOverwriteDoesNotTouchASlotThatIsBeingRead) {
   auto producer = create({.slot_count = 8, .on_full = OnFull::overwrite_oldest});
   auto consumer = attach();

@@ -176,7 +176,10 @@ P4_look: atomic {              /* whose hold was seen: is it there still? */
     od;
     if
     :: !covers(m, s) -> seen[slot(s)] = seen[slot(s)] & (255 - (1 << m)); goto P4
-    :: covers(m, s) && row + 1 + BATCH <= N -> row++; s++; goto P1   /* a void */
+    :: covers(m, s) && row + 1 + BATCH <= N ->                       /* a void; also the next, by the same look */
+      row++; s++;
+      if :: s < claimed && s < LAST && (seen[slot(s)] & (1 << m)) != 0 && row + 1 + BATCH <= N -> row++; s++ :: true fi;
+      goto P1
     :: covers(m, s) && row + 1 + BATCH > N -> s = s - row; row = 0   /* all are held */
     fi
   }

@@ -189,8 +189,9 @@ P4_look: atomic {
     if
     :: MAY_DIE
     :: !held(s) -> remembered[slot(s)] = false; goto P5
-    :: held(s) && row < N - 1 ->                     /* a void */
+    :: held(s) && row < N - 1 ->                     /* a void; also the next, by the same look */
       row++; voids++; s++;
+      if :: s < claimed && s < LAST && remembered[slot(s)] && row < N - 1 -> row++; voids++; s++ :: true fi;
       goto P1
     :: killed[2] && holds(2, s) -> counts[2] = false /* judged, and dropped: active -> dead */
     :: killed[3] && holds(3, s) -> counts[3] = false
@@ -255,9 +256,9 @@ H1: atomic { if :: MAY_DIE :: true -> valid[p] = 0; hold[p] = at + 1 fi }
 H2_role: atomic { r = role }
 #endif
 #ifndef SEED_NOVALIDATION
-H2: atomic {                   /* too late: a gap, and the hold moves on with it */
+H2: atomic {                   /* too late: a gap, and the hold moves on with it, to the oldest slot or a later one */
     if
-    :: claim[r] > at + N -> at = claim[r] - N; if :: at >= h -> goto R_none :: at < h -> goto H1 fi
+    :: claim[r] > at + N -> at = claim[r] - N; if :: at < h -> at++ :: true fi; if :: at >= h -> goto R_none :: at < h -> goto H1 fi
     :: claim[r] <= at + N
     fi
   }
