@@ -104,7 +104,7 @@ class Consumer final : public SlotReader, ForkAware {
   Block::Claimed claimed_{};
   EntryKind kind_ = EntryKind::none;
   Block::Role role_seen_{};
-  std::uint64_t range_end_ = 0;    // overwritten: the hold covers what is below
+  std::uint64_t range_end_ = 0;  // overwritten: the hold covers what is below
   // Overwritten: how far beyond the oldest slot it goes on when it has been lapped. More each time, until it is up to date once:
   // the oldest slots are the next to be overwritten, and who is slow would find them gone again and again.
   std::uint64_t start_ahead_ = 0;
