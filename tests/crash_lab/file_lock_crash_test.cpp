@@ -127,12 +127,12 @@ class FileLockCrash : public testing::TestWithParam<bool> {
     if (auto wrong = judge_journal(dir_.path()); !wrong.empty()) return wrong;
     const auto last = last_of_all();
     for (int owners = last.died ? 2 : 1; owners > 0; --owners) {
-      const bool first = last.died && owners == 2;
+      const bool next_after_it = owners == 2;
       FileLock next{resource(), {.fair = fair()}};
       if (!next.try_lock_for(20s)) return "it is not free: " + to_string(next.holder());
       const bool told = next.outcome() != holdfast::LockOutcome::clean;
-      if (told && !first) return "the news comes once too often";
-      if (!told && first && last.was_inside) return "the last death is not told";
+      if (told && !next_after_it) return "the news comes once too often";
+      if (!told && next_after_it && last.was_inside) return "the last death is not told";
       if (fs::exists(dir_ / ".resource.lock.queue") && !fs::is_empty(dir_ / ".resource.lock.queue"))
         return "somebody's place is still in the queue";
       if (!next.unlock()) return "the next owner could not unlock it";

@@ -3,9 +3,11 @@
 #include <numeric>
 #include <thread>
 
+#include "block_words.hpp"
 #include "blocks.hpp"
 
 using namespace blocks;
+using holdfast::test::BlockWords;
 
 namespace {
 class FullRing : public Blocks {};
@@ -118,6 +120,40 @@ TEST_F(FullRing, OfOverwriteTakesWhoIsTooLateAgainAndAgainFurtherAhead) {
   static_cast<void>(receive_all(consumer));
   EXPECT_EQ(lapped(), 0U) << "it has been up to date";
   expect_closed(consumer.books());
+}
+
+// A held range is passed over at once, but no slot that has not been claimed (P2).
+TEST_F(FullRing, OfOverwriteClaimsWhatItPassesOver) {
+  auto producer = create({.slot_count = 64, .on_full = OnFull::overwrite_oldest});
+  keep();
+  const BlockWords words{*keeper_};
+  send(producer, 64U);
+  auto consumer = attach({.start = StartAt::id(3)});
+  EXPECT_EQ(receive(consumer).id(), 3U) << "it holds 3 to 10";
+  EXPECT_EQ(send(producer, 4U), 75U) << "67 to 74 are passed over";
+  EXPECT_EQ(words.producer().claim, 80U);
+}
+
+// Never so many in a row that nothing of what was committed last would be left (I2).
+TEST_F(FullRing, OfOverwriteWaitsWhereToPassOverMoreWouldLeaveNothing) {
+  constexpr SlotId slots = 16;
+  auto producer = create({.slot_count = slots, .on_full = OnFull::overwrite_oldest});
+  keep();
+  const BlockWords words{*keeper_};
+  auto display = attach_latest();
+  send(producer, 2U);
+  const auto shown = receive(display);
+  ASSERT_EQ(shown.id(), 1U);
+  send(producer, slots - 2);
+  std::vector<DataBlockConsumer> readers;
+  for (SlotId first = 2; first < slots; first += 2) {  // two slots each
+    readers.push_back(attach({.start = StartAt::id(first)}));
+    ASSERT_EQ(receive(readers.back()).id(), first);
+  }
+  ASSERT_EQ(send(producer, 0ms), slots) << "into the only slot that is free";
+  const auto slot = producer.acquire_write_slot(0ms);
+  EXPECT_EQ(slot.status(), holdfast::AcquireStatus::timed_out);
+  EXPECT_LE(words.producer().claim, words.producer().head + slots);
 }
 
 TEST_F(FullRing, OfOverwriteDoesNotTouchASlotThatIsBeingRead) {
