@@ -298,7 +298,7 @@ bool Consumer::look_overwritten(std::size_t at_most) {
       if (claim == no_sequence) break;
       if (claim > at + ring_.count() && !HOLDFAST_MUTANT(slot, hold_without_a_look)) {
         at = std::min(claim - ring_.count() + start_ahead_, role_seen_.head);
-        start_ahead_ = std::min(std::max(2 * start_ahead_, block_->batch()), ring_.count() / 2);
+        start_further_ahead();
         continue;
       }
       range_end_ = at + block_->batch();
@@ -367,7 +367,8 @@ bool Consumer::may_have_some() const noexcept {
          group.orphans.load(std::memory_order_relaxed) != 0;
 }
 
-AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
+/// Throws what speaks against an acquiring call; the first one's thread is the consumer's.
+void Consumer::check_acquire(std::size_t at_most) {
   if (thread_ != &this_threads_address) {
     if (thread_ != nullptr) fail_thread();
     thread_ = &this_threads_address;
@@ -383,13 +384,25 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
     throw Error{std::make_error_code(std::errc::invalid_argument), "acquire slots of", block_->path(),
                 "none were asked for"};
   if (entry_->state.load(std::memory_order_acquire) != state_) fail_reclaimed();
+}
+
+bool Consumer::take(std::size_t at_most) {
+  if (!look(at_most)) return false;
+  if (!releases_by_cursor()) last_id_ = taken_until_ - 1;
+  return true;
+}
+
+AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
+  if (thread_ != &this_threads_address || holds() || at_most == 0 ||
+      entry_->state.load(std::memory_order_acquire) != state_) [[unlikely]]
+    check_acquire(at_most);
   redelivered_ = false;
-  const auto taken = [&] {
-    if (!look(at_most)) return false;
-    if (!releases_by_cursor()) last_id_ = taken_until_ - 1;
-    return true;
-  };
-  if (kind_ == EntryKind::member && taken()) return AcquireStatus::ok;
+  if (kind_ == EntryKind::member && take(at_most)) return AcquireStatus::ok;
+  return acquire_later(patience, at_most);
+}
+
+/// Nothing is held; a member has looked once, in vain.
+AcquireStatus Consumer::acquire_later(const Patience& patience, std::size_t at_most) {
   // The next message may be on its way: looked for tightly, by the hot path itself if that may take it (half a round trip is a
   // tenth shorter then), for about as long as a round trip takes. What is there and not for the hot path needs a look.
   const bool by_hot_path = at_most == 1 && position_ < held_until_;
@@ -409,8 +422,8 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
     }
   }
   if (come && by_hot_path) return AcquireStatus::ok;
-  if (taken()) return AcquireStatus::ok;
-  if (judge_members() && taken()) return AcquireStatus::ok;  // also for those who never wait
+  if (take(at_most)) return AcquireStatus::ok;
+  if (judge_members() && take(at_most)) return AcquireStatus::ok;  // also for those who never wait
   const auto ended = [&]() -> std::optional<AcquireStatus> {
     if (patience.stop != nullptr && patience.stop->stop_requested()) return AcquireStatus::stopped;
     if (!patience.deadline.passed()) return {};
@@ -420,7 +433,7 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
   if (const auto status = ended()) return *status;
   for (Backoff backoff{spins_}; backoff.again();) {
     if (!may_have_some()) continue;
-    if (taken()) return AcquireStatus::ok;
+    if (take(at_most)) return AcquireStatus::ok;
   }
   for (;;) {
     if (const auto status = ended()) return *status;
@@ -428,13 +441,13 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
     shared_->readers_waiting.fetch_or(std::uint64_t{1} << claimed_.index, std::memory_order_seq_cst);
     block_->heavy_barrier();  // B-park-reader
     HOLDFAST_STEP(slot, R_park);
-    if (taken()) return AcquireStatus::ok;
+    if (take(at_most)) return AcquireStatus::ok;
     const auto began = std::chrono::steady_clock::now();
     platform::wait_on(shared_->reader_event, event,
                       std::min<std::chrono::nanoseconds>(longest_park, patience.deadline.remaining()));
-    if (taken()) return AcquireStatus::ok;
+    if (take(at_most)) return AcquireStatus::ok;
     if (std::chrono::steady_clock::now() - began >= longest_park) {
-      if (judge_members() && taken()) return AcquireStatus::ok;
+      if (judge_members() && take(at_most)) return AcquireStatus::ok;
       if (entry_->state.load(std::memory_order_acquire) != state_) fail_reclaimed();
       if (is_removed()) return AcquireStatus::removed;
     }

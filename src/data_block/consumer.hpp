@@ -1,5 +1,6 @@
 // consumer.hpp - the cold side of a consumer: joining, waiting, the modes that hold single slots, groups.
 #pragma once
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -57,7 +58,9 @@ class Consumer final : public SlotReader, ForkAware {
   [[nodiscard]] std::uint64_t wanted_start(const StartAt& start, std::uint64_t head) const;
   void pin(std::uint64_t at) noexcept;
   void begin_at(std::uint64_t start, std::uint64_t voids) noexcept;
-  [[nodiscard]] std::uint64_t member_limit() const noexcept;  ///< How many a member takes at once, at most.
+  [[nodiscard]] std::uint64_t member_limit() const noexcept {  ///< How many a member takes at once, at most.
+    return std::min<std::uint64_t>(block_->batch(), member_word::count_limit);
+  }
   [[nodiscard]] std::uint64_t claim_in_role(const Block::Role& role) const noexcept;
   void after_fork_in_child() noexcept override;
   [[noreturn]] void fail_thread() const;
@@ -69,6 +72,9 @@ class Consumer final : public SlotReader, ForkAware {
   [[nodiscard]] bool look_latest();
   [[nodiscard]] bool look_as_member(std::size_t at_most);
   [[nodiscard]] bool look(std::size_t at_most);
+  [[nodiscard]] bool take(std::size_t at_most);
+  void check_acquire(std::size_t at_most);
+  [[nodiscard]] AcquireStatus acquire_later(const Patience& patience, std::size_t at_most);
   [[nodiscard]] bool may_have_some() const noexcept;
   void see_role() noexcept;
   [[nodiscard]] bool releases_by_cursor() const noexcept {
@@ -77,6 +83,9 @@ class Consumer final : public SlotReader, ForkAware {
   void prefetch_after(std::uint64_t sequence) const noexcept {  // farther than one by one: several are taken at once
     const std::uint64_t later = sequence + 2 * ring_.ahead;
     if (later < role_seen_.head) ring_.prefetch_to_read(later);
+  }
+  void start_further_ahead() noexcept {
+    start_ahead_ = std::min(std::max(2 * start_ahead_, block_->batch()), ring_.count() / 2);
   }
   void let_go_of_hold() noexcept;
   /// Delivers the first data from `from` on, up to `end`, and as many after it as wanted. False: there are only voids.
@@ -96,7 +105,11 @@ class Consumer final : public SlotReader, ForkAware {
   [[nodiscard]] std::uint64_t lost_of_orphan(std::uint64_t first, std::uint64_t count) noexcept;
   [[nodiscard]] bool adopt_orphan(std::uint64_t at_most);
   void settle_intent(std::size_t index) noexcept;
-  void set_member(MemberState state, std::uint64_t first, std::uint64_t count) noexcept;
+  void set_member(MemberState state, std::uint64_t first, std::uint64_t count) noexcept {
+    // release: others judge it after they have acquired the group's word (G3) or `joins` (B-move), or take it for a release of
+    // slots (E-release).
+    entry_->member.store(member_word::make(first, count, parity_, state), std::memory_order_release);
+  }
   template <class Function>
   void for_each_member(Function function) const;  ///< function(index, entry, state word) for the others of the group
 
@@ -105,7 +118,7 @@ class Consumer final : public SlotReader, ForkAware {
   EntryKind kind_ = EntryKind::none;
   Block::Role role_seen_{};
   std::uint64_t range_end_ = 0;  // overwritten: the hold covers what is below
-  // Overwritten: how far beyond the oldest slot it goes on when it has been lapped. More each time, until it is up to date once:
+  // Policy overwrite: how far beyond the oldest slot it goes on when it has been lapped. More each time, until it is up to date once:
   // the oldest slots are the next to be overwritten, and who is slow would find them gone again and again.
   std::uint64_t start_ahead_ = 0;
   std::uint64_t voids_below_ = 0;  // voids below position_

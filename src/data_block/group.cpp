@@ -46,16 +46,6 @@ void Consumer::for_each_member(Function function) const {
   }
 }
 
-std::uint64_t Consumer::member_limit() const noexcept {
-  return std::min<std::uint64_t>(block_->batch(), member_word::count_limit);
-}
-
-void Consumer::set_member(MemberState state, std::uint64_t first, std::uint64_t count) noexcept {
-  // release: others judge it after they have acquired the group's word (G3) or `joins` (B-move), or take it for a release of
-  // slots (E-release).
-  entry_->member.store(member_word::make(first, count, parity_, state), std::memory_order_release);
-}
-
 // ---- joining ---------------------------------------------------------------------------------------------------------
 
 void Consumer::join_group(const ConsumerOptions& options, Deadline deadline) {
@@ -126,9 +116,8 @@ void Consumer::join_group_locked(const ConsumerOptions& options, Deadline deadli
 
 /// G1: whoever won before is told so, should it not have noticed yet: then nobody needs the word for that any more.
 void Consumer::confirm(std::uint64_t word) noexcept {
-  const std::size_t winner = group_word::winner(word);
-  if (winner == claimed_.index || HOLDFAST_MUTANT(slot, winner_not_confirmed)) return;
-  Entry& entry = block_->entry(winner);
+  if (HOLDFAST_MUTANT(slot, winner_not_confirmed)) return;
+  Entry& entry = block_->entry(group_word::winner(word));
   std::uint64_t member = entry.member.load(std::memory_order_acquire);
   // The group after the word: the place may have another tenant by now, in another group.
   const std::uint64_t state = entry.state.load(std::memory_order_acquire);
@@ -192,7 +181,7 @@ bool Consumer::look_as_member(std::size_t at_most) {
     if (group.orphans.load(std::memory_order_acquire) != 0 && adopt_orphan(limit)) return true;
     if (rest_count_ != 0) continue;
     std::uint64_t word = group.word.load(std::memory_order_acquire);
-    confirm(word);  // G1
+    if (group_word::winner(word) != claimed_.index) confirm(word);  // G1
     HOLDFAST_STEP(slot, G1);
     const std::uint64_t next = group_word::next(word);
     std::uint64_t oldest = 0;
@@ -206,8 +195,11 @@ bool Consumer::look_as_member(std::size_t at_most) {
     // Who waits for the group writes nothing that it has not read, however far it has claimed.
     const bool lapped = overwrites && oldest > next;
     if (!lapped && next >= role_seen_.head) break;
-    const std::uint64_t count =
-        lapped ? std::min(oldest - next, member_word::count_limit) : std::min(role_seen_.head - next, limit);
+    std::uint64_t count = std::min(role_seen_.head - next, limit);
+    if (lapped) {
+      count = std::min(std::min(oldest + start_ahead_, role_seen_.head) - next, member_word::count_limit);
+      if (next + count >= oldest) start_further_ahead();
+    }
     set_member(MemberState::intent, next, count);  // G2
     HOLDFAST_STEP(slot, G2);
     if (!group.word.compare_exchange_strong(word, group_word::make(next + count, claimed_.index),
@@ -216,8 +208,9 @@ bool Consumer::look_as_member(std::size_t at_most) {
     HOLDFAST_STEP(slot, G3);
     set_member(MemberState::taken, next, count);  // G4
     HOLDFAST_STEP(slot, G4);
-    if (hold_as_member(next, count, overwrites ? lost_of(next, count) : 0, false, count)) return true;
+    if (hold_as_member(next, count, lapped ? count : overwrites ? lost_of(next, count) : 0, false, count)) return true;
   }
+  start_ahead_ = 0;
   if (member_word::state(entry_->member.load(std::memory_order_relaxed)) == MemberState::intent)
     set_member(MemberState::idle, 0, 0);
   return false;
@@ -275,14 +268,14 @@ bool Consumer::hold_as_member(std::uint64_t first, std::uint64_t all, std::uint6
 
 /// G5: released and counted by one store.
 void Consumer::let_go_as_member() noexcept {
-  auto& counts = block_->group(group_).counts[claimed_.index];
-  const MemberCounts& valid = counts[parity_ ? 1 : 0];
-  MemberCounts& other = counts[parity_ ? 0 : 1];
   if (HOLDFAST_MUTANT(slot, released_before_counted)) set_member(MemberState::idle, 0, 0);
-  const auto add = [](std::atomic<std::uint64_t>& to, const std::atomic<std::uint64_t>& from, std::uint64_t more) {
-    to.store(from.load(std::memory_order_relaxed) + more, std::memory_order_release);
-  };
-  if (member_skipped_ != 0 || member_voids_ != 0 || member_redelivered_ != 0) {
+  if ((member_skipped_ | member_voids_ | member_redelivered_) != 0) {
+    auto& counts = block_->group(group_).counts[claimed_.index];
+    const MemberCounts& valid = counts[parity_ ? 1 : 0];
+    MemberCounts& other = counts[parity_ ? 0 : 1];
+    const auto add = [](std::atomic<std::uint64_t>& to, const std::atomic<std::uint64_t>& from, std::uint64_t more) {
+      to.store(from.load(std::memory_order_relaxed) + more, std::memory_order_release);
+    };
     add(other.skipped, valid.skipped, member_skipped_);
     add(other.voids, valid.voids, member_voids_);
     add(other.redelivered, valid.redelivered, member_redelivered_);

@@ -122,6 +122,27 @@ TEST_F(FullRing, OfOverwriteTakesWhoIsTooLateAgainAndAgainFurtherAhead) {
   expect_closed(consumer.books());
 }
 
+TEST_F(FullRing, OfOverwriteTakesAGroupThatIsTooLateFurtherAheadToo) {
+  constexpr SlotId slots = 64, batch = slots / 8;
+  auto producer = create({.slot_count = slots, .on_full = OnFull::overwrite_oldest});
+  auto member = attach({.group = "workers"});
+  SlotId last = 0, next = 0;
+  const auto lapped = [&] {  // how far beyond the oldest slot it goes on
+    for (SlotId i = 0; i < 2 * slots; ++i) last = send(producer, 0ms);
+    const SlotId claim = (last / batch + 1) * batch;
+    const auto slot = receive(member);
+    const auto gap = slot.gap();
+    EXPECT_TRUE(gap && gap.first == next && gap.first + gap.count == slot.id()) << "it is told what it has lost";
+    next = slot.id() + 1;
+    return slot.id() - (claim - slots);
+  };
+  for (const SlotId ahead : {SlotId{0}, batch, 2 * batch, slots / 2, slots / 2}) EXPECT_EQ(lapped(), ahead);
+  static_cast<void>(receive_all(member));
+  next = last + 1;
+  EXPECT_EQ(lapped(), 0U) << "it has been up to date";
+  expect_closed(member.books());
+}
+
 // A held range is passed over at once, but no slot that has not been claimed (P2).
 TEST_F(FullRing, OfOverwriteClaimsWhatItPassesOver) {
   auto producer = create({.slot_count = 64, .on_full = OnFull::overwrite_oldest});

@@ -7,7 +7,7 @@
  * which is what a missing fence does. One member lives always.
  *
  *   processes  0 the producer, 1 its successor, 2 .. MEMBERS + 1 the members of one group
- *   member     kind, first, count: at most BATCH, or all that is lost
+ *   member     kind, first, count: at most BATCH, or all that is lost, perhaps with some more to go on further ahead
  *
  * Settings (-D):
  *   MEMBERS  2 or 3                            N, BATCH  slots, and how many are claimed and taken at once
@@ -238,8 +238,10 @@ active [MEMBERS] proctype member() {
   byte r, h, c;                /* role, head and claim, as seen */
   byte d;                      /* the dead one */
   byte i;
+  bool late;                   /* so it takes what is lost, and nothing else */
 
 R: atomic {
+    late = false;
     g = 0; n = 0; w = 0; r = 0; h = 0; c = 0; d = 0; i = 0;
     if
     :: MAY_DIE
@@ -266,9 +268,10 @@ G1_again: atomic {
     :: role != r -> goto R
     :: role == r ->
       i = (c <= N -> 0 : least(c - N, h));       /* the oldest */
-      n = (i > g -> i - g : (h > g -> least(h - g, BATCH) : 0));
+      late = i > g;
+      n = (late -> i - g : (h > g -> least(h - g, BATCH) : 0));
       i = 0;
-      if :: n == 0 -> goto R :: n != 0 fi
+      if :: n == 0 -> goto R :: n != 0 :: late && g + n < h -> n = least(h - g, n + N / 2) fi
     fi
   }
 G2: atomic { if :: MAY_DIE :: true -> kind[p] = INTENT; first[p] = g; count[p] = n fi }
@@ -279,7 +282,7 @@ G3: atomic {
     :: next != g || winner != w -> goto R
     fi
   }
-G4: atomic { if :: MAY_DIE :: true -> kind[p] = TAKEN; w = 0 fi }
+G4: atomic { if :: MAY_DIE :: true -> kind[p] = TAKEN; w = 0; if :: late -> goto L :: !late fi fi }
 #ifndef SEED_NOBARRIER_READER  /* the claim is what it was before the word named them */
 #ifndef SEED_OLDROLE
 L_role: atomic { r = role }
@@ -291,9 +294,9 @@ L_again: atomic { if :: role != r -> goto L_role :: role == r fi }
 #endif
 L: atomic {
 #ifdef SEED_NOVALIDATION
-    i = g;
+    i = (late -> g + n : g);
 #else
-    i = (c <= g + N -> g : least(c - N, g + n));
+    i = (late -> g + n : (c <= g + N -> g : least(c - N, g + n)));
 #endif
     r = 0; h = 0; c = 0;
     intact[p] = i; valid[p] = true
@@ -402,12 +405,12 @@ O_label: atomic {              /* from the last one down: lost is all up to the 
 O: atomic { r = 0; h = 0; c = 0; intact[p] = i; valid[p] = true; goto read }
 
 leave: atomic {
-    i = 0;
+    late = false; i = 0;
     do
     :: i < next -> check(S3_not_lost, released[i] == 1); i++
     :: i == next -> break
     od;
     state[p] = LEFT
   }
-gone: atomic { g = 0; n = 0; w = 0; r = 0; h = 0; c = 0; d = 0; i = 0 }
+gone: atomic { g = 0; n = 0; w = 0; r = 0; h = 0; c = 0; d = 0; i = 0; late = false }
 }
