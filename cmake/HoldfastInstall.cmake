@@ -12,13 +12,6 @@ if(TARGET holdfast_tool)
 endif()
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
-if(holdfast_fmt STREQUAL "fmt::fmt")
-  set(holdfast_find_fmt "find_dependency(fmt)")
-  set(holdfast_pc_requires "Requires: fmt")
-else()
-  set(holdfast_find_fmt "")
-  set(holdfast_pc_requires "")
-endif()
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/holdfastConfig.cmake.in
   ${PROJECT_BINARY_DIR}/package/holdfastConfig.cmake INSTALL_DESTINATION ${holdfast_cmake_dir})
 if(PROJECT_VERSION_MAJOR EQUAL 0)
@@ -31,7 +24,6 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/package/holdfastConfigVer
 install(FILES ${PROJECT_BINARY_DIR}/package/holdfastConfig.cmake ${PROJECT_BINARY_DIR}/package/holdfastConfigVersion.cmake
   DESTINATION ${holdfast_cmake_dir})
 
-# The archive is static, so what it needs stands under Requires, not Requires.private: plain `pkg-config --libs` links.
 # ${pcfiledir} keeps the paths right after the tree was moved.
 cmake_path(RELATIVE_PATH CMAKE_INSTALL_FULL_INCLUDEDIR BASE_DIRECTORY ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig
   OUTPUT_VARIABLE holdfast_pc_includedir)
