@@ -1,5 +1,6 @@
 // Producers, consumers and their handles as objects: typed views, whose thread they belong to, what outlives what, and what they
 // carry beside the messages: zone, time stamps, checksums, statistics.
+#include <optional>
 #include <thread>
 
 #include "block_words.hpp"
