@@ -176,7 +176,7 @@ struct alignas(128) Entry {
   std::atomic<std::uint64_t> hold, member;
   alignas(64) std::atomic<std::uint64_t> head;  // polled by all consumers: nothing else in its line
   alignas(64) std::atomic<std::uint64_t> claim;
-  std::atomic<std::uint64_t> base, previous, seal, broken_claim;
+  std::atomic<std::uint64_t> base, previous, seal, broken_claim;  // `previous`: the role of who is being broken
   alignas(64) std::array<BooksRecord, 2> books;
   alignas(64) std::array<TotalsRecord, 2> totals;
   // For tools: written while joining, and when a wait or a life ends.
@@ -331,11 +331,9 @@ class SlotWriter {
     header.length.store(bytes, std::memory_order_release);
     header.voids.store(voids_, std::memory_order_relaxed);
     if (stamps) stamp(header, bytes);
-    std::atomic_signal_fence(std::memory_order_release);  // the label after all of it, for who finds this process dead
     HOLDFAST_STEP(slot, P7);
     if (HOLDFAST_MUTANT(slot, head_before_label)) entry_->head.store(next_ + 1, std::memory_order_release);
-    // P8. relaxed: E-commit below publishes it.
-    header.label.store(slot_label::in_role(next_, role_), std::memory_order_relaxed);
+    header.label.store(slot_label::in_role(next_, role_), std::memory_order_release);  // P8, E-label: committed
     HOLDFAST_STEP(slot, P8);
     ++next_;
     bytes_ += bytes;

@@ -271,6 +271,21 @@ Block::Role Block::role() const noexcept {
   }
 }
 
+std::uint64_t Block::committed_until(const Entry& entry, std::uint64_t role) const noexcept {
+  const std::uint64_t head = entry.head.load(std::memory_order_acquire);
+  if (ring_.header(head).label.load(std::memory_order_acquire) == slot_label::in_role(head, role))
+    return head + 1;                                  // E-label
+  return entry.head.load(std::memory_order_acquire);  // a label that has been there and gone: the head has passed it
+}
+
+Block::Role Block::committed() const noexcept {
+  for (;;) {
+    Role now = role();
+    now.head = committed_until(*now.entry, now.word);
+    if (shared_->role.load(std::memory_order_acquire) == now.word) return now;
+  }
+}
+
 Block::Quarantine Block::quarantine_of(const Entry& entry) noexcept {
   const auto state = entry.state.load(std::memory_order_acquire);
   if (entry_state::state(state) != EntryState::broken || entry_state::kind(state) != EntryKind::producer) return {};
@@ -321,7 +336,7 @@ Block::Totals Block::totals_from(const TotalsRecord& record, const Role& role) c
 Block::Totals Block::totals() const noexcept {
   std::uint64_t seen = no_sequence;
   for (int still = 0, patience = 1'000'000;; --patience) {
-    const Role now = role();
+    const Role now = committed();
     const TotalsRecord& record = record_at(*now.entry, now.head);
     const auto position = record.position.load(std::memory_order_acquire);
     const Totals totals = totals_from(record, now);
@@ -386,7 +401,7 @@ Block::Claimed Block::claim_entry(EntryKind kind, std::string_view operation) {
     const std::uint64_t role = shared_->role.load(std::memory_order_acquire);
     const Entry& in_role = entry(role::index(role));
     if ((&in_role == &found && !HOLDFAST_MUTANT(slot, place_in_role_reused)) ||
-        (role::is_unsettled(role) && in_role.previous.load(std::memory_order_relaxed) == i)) {
+        (role::is_unsettled(role) && role::index(in_role.previous.load(std::memory_order_relaxed)) == i)) {
       found.state.store(word, std::memory_order_release);
       return {};
     }

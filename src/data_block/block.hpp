@@ -60,6 +60,10 @@ class Block {
   /// Whose head counts, that head, and below which number labels of earlier epochs count (I4). All of one moment: the entry may
   /// be somebody else's afterwards.
   [[nodiscard]] Role role() const noexcept;
+  /// The same, and `head` is where what has been committed ends: `head`, or one beyond it (P8, I4).
+  [[nodiscard]] Role committed() const noexcept;
+  /// Where that ends for the producer of this entry in that role. Exact once it commits no more.
+  [[nodiscard]] std::uint64_t committed_until(const Entry& entry, std::uint64_t role) const noexcept;
   /// Where a broken producer's messages end: [first, end) is its quarantine. Empty: it has none.
   struct Quarantine {
     std::uint64_t first = 0, end = 0;

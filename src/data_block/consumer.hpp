@@ -76,7 +76,10 @@ class Consumer final : public SlotReader, ForkAware {
   void check_acquire(std::size_t at_most);
   [[nodiscard]] AcquireStatus acquire_later(const Patience& patience, std::size_t at_most);
   [[nodiscard]] bool may_have_some() const noexcept;
-  void see_role() noexcept;
+  void see_role() noexcept { see(block_->role()); }
+  void see(const Block::Role& role) noexcept;
+  /// The next slot has been committed in the role that was seen, whatever `head` says yet (I4).
+  [[nodiscard]] bool label_has_come() const noexcept;
   [[nodiscard]] bool releases_by_cursor() const noexcept {
     return kind_ == EntryKind::sequential || kind_ == EntryKind::overwritten;
   }

@@ -137,7 +137,7 @@ std::uint64_t Consumer::claim_after_naming() noexcept {
     if (claim != no_sequence) return claim;
     if (!role::is_unsettled(role_seen_.word)) continue;  // it has moved
     // Who is being broken writes up to its own claim, and raises it no more (B-role).
-    const std::size_t broken = role_seen_.entry->previous.load(std::memory_order_relaxed) % entry_limit;
+    const std::size_t broken = role::index(role_seen_.entry->previous.load(std::memory_order_relaxed));
     block_->heavy_barrier();
     const std::uint64_t last = block_->entry(broken).claim.load(std::memory_order_seq_cst);
     if (shared_->role.load(std::memory_order_seq_cst) == role_seen_.word) return last;

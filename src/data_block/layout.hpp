@@ -13,7 +13,7 @@
 
 namespace holdfast::detail {
 constexpr std::uint64_t block_magic = 0x6b63'6f6c'6220'6668;  // "hf block", read as a little-endian number
-constexpr std::uint32_t block_version = 3;
+constexpr std::uint32_t block_version = 4;
 
 /// Written before the segment has its name, and never again.
 struct BlockHeader {

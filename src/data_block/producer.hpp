@@ -50,7 +50,7 @@ class Producer final : public SlotWriter, ForkAware {
   void enter();
   void take_over(Deadline deadline);
   [[nodiscard]] bool take(const Block::Role& from);
-  [[nodiscard]] bool take_from_living(const Block::Role& from, std::size_t root);
+  [[nodiscard]] bool take_from_living(const Block::Role& from, std::uint64_t root);
   void begin_to_produce();
   void clear_labels(std::uint64_t first, std::uint64_t end, std::uint64_t epoch) noexcept;
   void after_fork_in_child() noexcept override;

@@ -41,7 +41,6 @@ Producer::Producer(Block::Pointer block, ByForce) : block_{std::move(block)} {
   };
   for (;;) {
     const Block::Role now = block_->role();
-    const std::size_t index = role::index(now.word);
     const bool settled = !role::is_unsettled(now.word);
     if (role::is_vacant(now.word)) fail("nobody has the role");
     const std::uint64_t in_role = now.entry->state.load(std::memory_order_acquire);
@@ -57,8 +56,7 @@ Producer::Producer(Block::Pointer block, ByForce) : block_{std::move(block)} {
                   breaker ? std::make_shared<const ProcessIdentity>(std::move(*breaker)) : nullptr};
     }
     previous_owner_ = block_->identity(now.entry->state.load(std::memory_order_acquire));
-    const std::size_t root = settled ? index : now.entry->previous.load(std::memory_order_relaxed) % entry_limit;
-    if (take_from_living(now, root)) break;
+    if (take_from_living(now, settled ? now.word : now.entry->previous.load(std::memory_order_relaxed))) break;
   }
   begin_to_produce();
   join_fork_handlers();
@@ -99,7 +97,7 @@ void Producer::take_over(Deadline deadline) {
     if (vacant || has_left || (block_->is_gone(state) && !HOLDFAST_MUTANT(slot, dead_producer_kept))) {
       const bool taken = !role::is_unsettled(now.word)
                              ? take(now)
-                             : take_from_living(now, now.entry->previous.load(std::memory_order_relaxed) % entry_limit);
+                             : take_from_living(now, now.entry->previous.load(std::memory_order_relaxed));
       if (!taken) continue;
       if (!vacant) {
         if (!HOLDFAST_MUTANT(slot, death_not_told)) outcome_ = LockOutcome::owner_died;
@@ -138,8 +136,9 @@ void Producer::take_over(Deadline deadline) {
 /// T1, T2, from a producer that is dead or has left. Its words are read here, after the proof: before it they may be old.
 bool Producer::take(const Block::Role& from) {
   Entry& old = *from.entry;
-  const std::uint64_t head =
-      HOLDFAST_MUTANT(slot, head_before_proof) ? from.head : old.head.load(std::memory_order_acquire);
+  const std::uint64_t head = HOLDFAST_MUTANT(slot, head_before_proof)   ? from.head
+                             : HOLDFAST_MUTANT(slot, label_not_counted) ? old.head.load(std::memory_order_acquire)
+                                                                        : block_->committed_until(old, from.word);
   const Block::Totals totals = block_->totals_from(Block::record_at(old, head), {from.word, &old, head, from.base});
   claim_ = std::max(old.claim.load(std::memory_order_acquire), head);
   if (HOLDFAST_MUTANT(slot, lower_claim)) claim_ = head;
@@ -160,14 +159,14 @@ bool Producer::take(const Block::Role& from) {
   return taken;
 }
 
-/// K1 to K8: `root` is the producer that is broken, `from` whoever has the role: root itself, or one that began to break it.
-bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
-  Entry& broken = block_->entry(root);
+/// K1 to K8: `root` is the role of the producer that is broken, `from` the role now: the same, or one that began to break it.
+bool Producer::take_from_living(const Block::Role& from, std::uint64_t root) {
+  Entry& broken = block_->entry(role::index(root));
   std::uint64_t state = broken.state.load(std::memory_order_acquire);  // names the incarnation (I1)
   const std::uint64_t open = noted_word::open(entry_state::generation(state));
   Block::Totals totals = block_->totals();  // K1: root's, or as who began to break it has them
   if (const auto sealed = broken.seal.load(std::memory_order_acquire); sealed != open) {
-    const std::uint64_t seal = noted_word::number(sealed, broken.head.load(std::memory_order_acquire));
+    const std::uint64_t seal = noted_word::number(sealed, broken.head.load(std::memory_order_acquire) + 1);
     entry_->base.store(seal, std::memory_order_relaxed);
     totals = block_->totals_from(Block::record_at(broken, seal), {from.word, entry_, seal, seal});
   }
@@ -184,14 +183,14 @@ bool Producer::take_from_living(const Block::Role& from, std::size_t root) {
   HOLDFAST_STEP(slot, K2);
   block_->heavy_barrier();  // K3, B-role
   const std::uint64_t claim = broken.claim.load(std::memory_order_seq_cst);
-  const std::uint64_t committed = broken.head.load(std::memory_order_seq_cst);
+  const std::uint64_t committed = block_->committed_until(broken, root);
   HOLDFAST_STEP(slot, K3);
   std::uint64_t word = open;
   const bool decided =
       !HOLDFAST_MUTANT(slot, not_sealed) &&
       !broken.seal.compare_exchange_strong(word, noted_word::make(entry_state::generation(state), committed),
                                            std::memory_order_seq_cst);  // K4
-  const std::uint64_t seal = decided ? noted_word::number(word, committed) : committed;
+  const std::uint64_t seal = decided ? noted_word::number(word, committed + 1) : committed;
   HOLDFAST_STEP(slot, K4);
   if (shared_->role.load(std::memory_order_acquire) != unsettled) return false;  // somebody broke the breaker
   broken.broken_claim.store(std::max(claim, seal), std::memory_order_relaxed);   // K5
