@@ -58,12 +58,14 @@ bool counts = true, valid = true;
 /* ---- ghosts: nobody acts on them ---- */
 byte committed[LAST];          /* by whom: bits */
 byte writing[3];               /* slot + 1 */
+byte given;                    /* the last one that the consumer was given, + 1 */
 bool killed[3];
 byte crashes, breaks;
 
 /* ---- what must hold; named, so that pan's message tells which one did not ---- */
 bool S1_whole = true;
 bool S2_committed = true;
+bool S2_once = true;           /* a number that has been committed is not begun again, and what has been given stays committed */
 bool S7_broken = true;
 bool I1_incarnation = true;
 bool I2_claim = true;
@@ -84,11 +86,18 @@ inline check(flag, condition) { flag = (condition); assert(flag) }
 #define counted(i, s) ((committed[s] & (1 << (i))) && (seal[i] == 0 || (s) + 1 < seal[i]))
 #define data(s) (counted(0, s) || counted(1, s) || counted(2, s))
 #define intact(s) ((whole[slot(s)] & 15) == (s) + 1 && counted(whole[slot(s)] >> 4, s))
+#define labelled(s, e) (label[slot(s)] == (s) + 1 && label_epoch[slot(s)] == (e))
+/* Does the label of slot(s) make s + 1 of the head s of i? */
+#ifdef SEED_LABELANYEPOCH
+#define one_more(i, s) (label[slot(s)] == (s) + 1)
+#else
+#define one_more(i, s) labelled(s, epoch_of[i])
+#endif
 #define others_write(i) ((p != 0 && writing[0] == (i) + 1) || (p != 1 && writing[1] == (i) + 1) || (p != 2 && writing[2] == (i) + 1))
 
 inline judge() {
   if
-  :: q -> check(S7_broken, data(cursor)); check(S1_whole, intact(cursor))
+  :: q -> check(S7_broken, data(cursor)); check(S1_whole, intact(cursor)); given = cursor + 1
   :: !q -> check(S2_committed, !data(cursor))
   fi
 }
@@ -115,11 +124,13 @@ end_B: atomic {
     s = 0; c = 0
   }
   /* ---- break ---- */
-K1: atomic {                   /* nobody looks here before K2 */
+K1: atomic { if :: MAY_DIE :: seal[i] != 0 -> s = seal[i] - 1 :: seal[i] == 0 -> s = head[i]; c = true fi }
+K1_label: atomic {             /* nobody looks here before K2 */
     if
     :: MAY_DIE
     :: true ->
-      s = (seal[i] -> seal[i] - 1 : head[i]); head[p] = s; base[p] = s;
+      if :: c && one_more(i, s) -> s++ :: else fi;
+      c = 0; head[p] = s; base[p] = s;
       claim[p] = INFINITE;
 #ifdef SEED_CLAIMEARLY
       c = claim[i];
@@ -138,25 +149,27 @@ K2: atomic {
 K3: atomic { if :: MAY_DIE :: true -> c = claim[i] fi }
 #endif
 K3_head: atomic { if :: MAY_DIE :: true -> s = head[i] fi }
-#ifdef SEED_NOSEAL
-K4: atomic { if :: MAY_DIE :: true -> seal[i] = s + 1 fi }
+#ifndef SEED_SEALBYHEAD
+K3_label: atomic { if :: MAY_DIE :: true -> if :: one_more(i, s) -> s++ :: else fi fi }
+#endif
+#ifdef SEED_NOSEAL             /* what did not count counts later */
+K4: atomic { if :: MAY_DIE :: true -> check(S2_committed, seal[i] == 0 || seal[i] == s + 1); seal[i] = s + 1 fi }
 #else
-K4: atomic { if :: MAY_DIE :: true -> if :: seal[i] == 0 -> seal[i] = s + 1 :: else -> s = seal[i] - 1 fi fi }
+K4: atomic {
+    if
+    :: MAY_DIE
+    :: seal[i] == 0 -> seal[i] = s + 1; check(S2_once, given <= s)
+    :: seal[i] != 0 -> s = seal[i] - 1
+    fi
+  }
 #endif
 #ifndef SEED_NOQUAR
 K5: atomic { if :: MAY_DIE :: true -> broken_claim[i] = c fi }
 K5_state: atomic {
     if
     :: MAY_DIE
-    :: state[i] == ACTIVE || state[i] == BROKEN -> state[i] = BROKEN; goto K6
-    :: state[i] != ACTIVE && state[i] != BROKEN -> claimed = s
-    fi
-  }
-K5_clear: atomic {             /* it has ended, or was found dead, meanwhile: what it may have labelled goes, as in T3 */
-    if
-    :: MAY_DIE
-    :: claimed < c -> if :: label[slot(claimed)] == claimed + 1 -> label[slot(claimed)] = 0 :: else fi; claimed++; goto K5_clear
-    :: claimed >= c
+    :: state[i] == ACTIVE || state[i] == BROKEN -> state[i] = BROKEN
+    :: state[i] != ACTIVE && state[i] != BROKEN  /* it has ended, or was found dead, meanwhile: T3 does */
     fi
   }
 #endif
@@ -168,27 +181,31 @@ K6: atomic { if :: MAY_DIE :: true -> base[p] = s fi }
 K6_head: atomic { if :: MAY_DIE :: true -> check(I4_head, s >= head[p]); head[p] = s fi }
 #endif
 K7: atomic { if :: MAY_DIE :: true -> claimed = (c > s -> c : s); claim[p] = claimed fi }
-K8: atomic { if :: MAY_DIE :: true -> settled[p] = true; c = 0; goto T4 fi }
+K8: atomic { if :: MAY_DIE :: true -> settled[p] = true; c = s; goto T3 fi }
 
   /* ---- take-over ---- */
 T1: atomic {
     if
     :: MAY_DIE
     :: true ->
-      s = head[i]; head[p] = s; base[p] = s; claimed = (claim[i] > s -> claim[i] : s); claim[p] = claimed; settled[p] = true
+      s = head[i];
+#ifndef SEED_LABELNOTCOUNTED
+      if :: one_more(i, s) -> s++ :: else fi;
+#endif
+      head[p] = s; base[p] = s; claimed = (claim[i] > s -> claim[i] : s); claim[p] = claimed; settled[p] = true
     fi
   }
 T2: atomic {
     if
     :: MAY_DIE
-    :: epoch == e -> e++; epoch = e; role = p; epoch_of[p] = e; c = s
+    :: epoch == e -> e++; epoch = e; role = p; epoch_of[p] = e; c = s; check(S2_once, given <= s)
     :: epoch != e -> claimed = 0; goto end_B
     fi
   }
 T3: atomic {
     if
     :: MAY_DIE
-    :: c < claimed -> if :: label[slot(c)] == c + 1 -> label[slot(c)] = 0 :: else fi; c++; goto T3
+    :: c < claimed -> if :: label[slot(c)] == c + 1 && label_epoch[slot(c)] < e -> label[slot(c)] = 0 :: else fi; c++; goto T3
     :: c >= claimed -> c = 0
     fi
   }
@@ -256,13 +273,21 @@ P5: atomic {
     if
     :: MAY_DIE
     :: true ->
+      check(S2_once, epoch != e || !data(s));
       check(I3_quarantined, !others_write(slot(s)));
       check(I3_held, s < N || !valid || cursor > s - N);
       writing[p] = slot(s) + 1; label[slot(s)] = 0; whole[slot(s)] = 0
     fi
   }
 P6: atomic { if :: MAY_DIE :: true -> check(I3_quarantined, !others_write(slot(s))); whole[slot(s)] = s + 1 + 16 * p fi }
-P7: atomic { if :: MAY_DIE :: true -> label_epoch[slot(s)] = e; label[slot(s)] = s + 1; writing[p] = 0 fi }
+P8: atomic {                   /* committed, if no voids are still to be published before it */
+    if
+    :: MAY_DIE
+    :: true ->
+      label_epoch[slot(s)] = e; label[slot(s)] = s + 1; writing[p] = 0;
+      if :: row == 0 -> committed[s] = committed[s] | (1 << p) :: else fi
+    fi
+  }
 P9: atomic { if :: MAY_DIE :: true -> committed[s] = committed[s] | (1 << p); s++; head[p] = s; row = 0; goto P1 fi }
 
 ended: atomic { s = 0; claimed = 0; row = 0; c = 0; i = 0; e = 0 }
@@ -275,8 +300,13 @@ active proctype consumer() {
   byte r, e, h, b, q;
 
 #ifdef JOINER
-J1: atomic { r = role }
-J2_start: atomic { cursor = head[r]; counts = true }
+J1: atomic { r = role; e = epoch }
+J2_start: atomic { cursor = head[r] }
+J2_label: atomic { if :: labelled(cursor, e) -> cursor++ :: true fi }   /* from its head on, or from its counted head */
+#ifndef SEED_STALEHEAD
+J2_role: atomic { if :: epoch == e :: epoch != e -> goto J1 fi }
+#endif
+J2: atomic { counts = true }
 J4: atomic { r = role; e = epoch }
 J4_claim: atomic { h = claim[r] }
 J4_role: atomic {
@@ -290,15 +320,27 @@ J4_role: atomic {
 
 end_R: atomic { r = role; e = epoch; h = 0; b = 0; q = 0 }
 #ifdef SEED_BASEFIRST
-R_base: atomic { b = base[r] }
+R_base_early: atomic { b = base[r] }
 #endif
 R_head: atomic { h = head[r] }
 #ifndef SEED_NOSECOND
 R_role: atomic { if :: e == epoch :: e != epoch -> goto end_R fi }
 #endif
-end_R_wait: atomic { if :: h > cursor :: h <= cursor && (head[role] > cursor || epoch != e) -> goto end_R fi }
+end_R_wait: atomic {
+    if
+    :: h > cursor -> goto R_base
+    :: h <= cursor && (head[role] > cursor || epoch != e) -> goto end_R
+    :: labelled(cursor, e)     /* by its label: what the head is makes no difference */
+    fi
+  }
+#ifndef SEED_LABELNOROLE
+R_early_role: atomic { if :: epoch == e :: epoch != e -> goto end_R fi }
+#endif
+R_early: atomic { q = true; judge(); goto R_release }
 #ifndef SEED_BASEFIRST
 R_base: atomic { b = base[r] }
+#else
+R_base: skip;
 #endif
 #ifndef SEED_LABELFIRST
 #ifndef SEED_NOQCHECK

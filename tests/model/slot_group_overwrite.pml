@@ -54,7 +54,7 @@ mtype kind[5] = IDLE;
 byte first[5], count[5];
 
 /* ---- ghosts: nobody acts on them ---- */
-bool data[LAST];               /* committed */
+bool data[LAST];               /* committed: by its label, or by head if there are voids before it */
 byte released[LAST];           /* how often it was counted: delivered, lost or void */
 bool valid[5];                 /* past its look at the claim: what its word names, from `intact` on, has to stay */
 byte intact[5];
@@ -66,6 +66,7 @@ byte crashes, drops;
 bool S1_whole = true;
 bool S2_uncommitted = true;
 bool S2_committed = true;
+bool S2_once = true;           /* a number that has been committed is not begun again */
 bool S3_not_lost = true;
 bool S5_once = true;
 bool I2_claim = true;
@@ -100,7 +101,11 @@ T: atomic {
     :: p == 1 && killed[0]
     fi
   }
-T1: atomic { if :: MAY_DIE :: true -> head[p] = head[0]; s = head[0] fi }
+#ifdef SEED_LABELNOTCOUNTED
+T1: atomic { if :: MAY_DIE :: true -> s = head[0]; head[p] = s fi }
+#else                          /* the counted head; all labels are the first producer's */
+T1: atomic { if :: MAY_DIE :: true -> s = head[0] + (label[slot(head[0])] == head[0] + 1 -> 1 : 0); head[p] = s fi }
+#endif
 T1_claim: atomic { if :: MAY_DIE :: true -> claimed = (claim[0] > s -> claim[0] : s); claim[p] = claimed fi }
 T2: atomic { if :: MAY_DIE :: true -> role = p; c = s fi }
 T3: atomic {
@@ -190,7 +195,7 @@ P_wait: atomic {
     :: unheld(0) || unheld(1) || unheld(2) || unheld(3) -> goto P3
     fi
   }
-P5: atomic { if :: MAY_DIE :: true -> label[slot(s)] = 0 fi }
+P5: atomic { if :: MAY_DIE :: true -> check(S2_once, !data[s]); label[slot(s)] = 0 fi }
 P6: atomic {
     if
     :: MAY_DIE
@@ -224,7 +229,7 @@ P6_whole: atomic {
     :: true -> whole[slot(s)] = s + 1
     fi
   }
-P8: atomic { if :: MAY_DIE :: true -> label[slot(s)] = s + 1 fi }
+P8: atomic { if :: MAY_DIE :: true -> label[slot(s)] = s + 1; if :: row == 0 -> data[s] = true :: else fi fi }
 P9: atomic { if :: MAY_DIE :: true -> data[s] = true; s++; head[p] = s; row = 0 fi }
   goto P1;
 

@@ -41,7 +41,7 @@ byte head[2];
 byte claim[2];
 byte position_of[4];           /* the totals records: two per producer */
 byte voids_of[4];
-byte label[N];                 /* sequence + 1 */
+byte label[N];                 /* sequence + 1 + 16 * epoch, which is that of its only producer */
 byte label_voids[N];
 byte whole[N];                 /* sequence + 1 whose payload is complete, 0: torn */
 byte hold[4];                  /* sequence + 1, 0: none */
@@ -49,7 +49,7 @@ byte cursor;                   /* of the sequential consumer */
 bool counts[4] = true;         /* an active entry */
 
 /* ---- ghosts: nobody acts on them ---- */
-bool data[SEQUENCES];          /* committed */
+bool data[SEQUENCES];          /* committed: by its label, or by head if there are voids before it */
 byte void_count;               /* sequence numbers below head without data */
 bool killed[4];
 bool ended[2];
@@ -59,6 +59,7 @@ byte crashes, drops;
 bool S1_whole = true;
 bool S2_uncommitted = true;
 bool S2_committed = true;
+bool S2_once = true;           /* a number that has been committed is not begun again */
 bool S5_voids = true;
 bool I2_claim = true;
 bool I3_held = true;
@@ -66,6 +67,15 @@ bool I5_newest_is_data = true;
 bool I6_totals = true;
 
 inline check(flag, condition) { flag = (condition); assert(flag) }
+
+#define number(s) (label[slot(s)] % 16)
+#define labelled(s, q) (label[slot(s)] == (s) + 1 + 16 * (q))
+/* The head of the first producer, or one more. */
+#ifdef SEED_LABELNOTCOUNTED
+#define counted_head head[0]
+#else
+#define counted_head (labelled(head[0], 0) -> head[0] + 1 : head[0])
+#endif
 
 #define MAY_DIE crashes < CRASHES -> crashes++; goto die
 #ifdef SEQUENTIAL
@@ -100,7 +110,7 @@ T: atomic {
     :: p == 1 && killed[0]
     fi
   }
-T1: atomic { if :: MAY_DIE :: true -> head[p] = head[0]; s = head[0] fi }
+T1: atomic { if :: MAY_DIE :: true -> s = counted_head; head[p] = s fi }
 #ifdef SEED_LOWERCLAIM
 T1_claim: atomic { if :: MAY_DIE :: true -> claim[p] = s; claimed = s fi }
 #else
@@ -115,7 +125,7 @@ T1_totals: atomic {            /* of the two the one with the greatest position 
         voids = voids_of[c];
         c = position_of[c];
         do
-        :: c < s -> if :: label[slot(c)] != c + 1 -> voids++ :: else fi; c++
+        :: c < s -> if :: number(c) != c + 1 -> voids++ :: else fi; c++
         :: c >= s -> break
         od;
         position_of[2] = s; voids_of[2] = voids;
@@ -130,7 +140,7 @@ T3: atomic { c = 0 }
 T3: atomic {
     if
     :: MAY_DIE
-    :: c < claimed -> if :: label[slot(c)] == c + 1 -> label[slot(c)] = 0 :: else fi; c++; goto T3
+    :: c < claimed -> if :: labelled(c, 0) -> label[slot(c)] = 0 :: else fi; c++; goto T3
     :: c >= claimed -> c = 0
     fi
   }
@@ -215,7 +225,7 @@ P4_look: atomic {
     goto P4_look
 #endif
   }
-P5: atomic { if :: MAY_DIE :: true -> label[slot(s)] = 0 fi }
+P5: atomic { if :: MAY_DIE :: true -> check(S2_once, !data[s]); label[slot(s)] = 0 fi }
 P6: atomic {
     if
     :: MAY_DIE
@@ -233,7 +243,7 @@ P6_whole: atomic {
     fi
   }
 P7: atomic { if :: MAY_DIE :: true -> label_voids[slot(s)] = voids fi }
-P8: atomic { if :: MAY_DIE :: true -> label[slot(s)] = s + 1 fi }
+P8: atomic { if :: MAY_DIE :: true -> label[slot(s)] = s + 1 + 16 * p; if :: row == 0 -> data[s] = true :: else fi fi }
 P9: atomic {
     if
     :: MAY_DIE
@@ -249,7 +259,7 @@ P9: atomic {
 
 leave: atomic { ended[p] = true; goto gone }
 die: atomic { killed[p] = true }
-gone: atomic { s = 0; claimed = 0; voids = 0; row = 0; c = 0; turn = false; remembered[0] = false; remembered[1] = false; remembered[2] = false }
+gone: atomic { s = 0; claimed = 0; voids = 0; row = 0; c = 0; turn = false; remembered[0] = false; remembered[1] = false; remembered[N - 1] = false }
 }
 
 active [2] proctype consumer() {
@@ -278,7 +288,7 @@ H2: atomic { if :: claim[r] > h - 1 + N -> goto H_release :: else fi }
 #endif
 H_label: atomic {
     valid[p] = true;
-    check(I5_newest_is_data, label[slot(h - 1)] == h && data[h - 1]);
+    check(I5_newest_is_data, number(h - 1) == h && data[h - 1]);
     check(S1_whole, whole[slot(h - 1)] == h)
   }
 H_release: atomic {
@@ -292,13 +302,15 @@ H_release: atomic {
 R: atomic {
     if
     :: MAY_DIE
-    :: cursor < head[role]
+    :: cursor < head[role] -> goto R_label
+    :: cursor >= head[role] && labelled(cursor, role) -> r = role  /* by its label; role was seen before it */
     :: cursor >= head[role] && (killed[0] || ended[0]) && (killed[1] || ended[1]) -> goto leave
     fi
   }
+R_early_role: atomic { if :: role == r -> r = 0 :: role != r -> r = 0; goto R fi }
 R_label: atomic {              /* without a valid label it is a void; the next label tells how many there were */
     if
-    :: label[slot(cursor)] == cursor + 1 ->
+    :: number(cursor) == cursor + 1 ->
       check(S2_uncommitted, data[cursor]);
       check(S1_whole, whole[slot(cursor)] == cursor + 1);
       check(S5_voids, label_voids[slot(cursor)] == n)

@@ -40,7 +40,7 @@ byte head[2];
 byte claim[2];
 byte position_of[4];           /* the totals records: two per producer */
 byte voids_of[4];
-byte label[N];                 /* sequence + 1 */
+byte label[N];                 /* sequence + 1 + 16 * epoch, which is that of its only producer */
 byte label_voids[N];
 byte whole[N];                 /* sequence + 1 whose payload is complete, 0: torn */
 byte hold[4];                  /* the first of the range + 1, 0: none */
@@ -48,7 +48,7 @@ byte cursor[4];
 bool counts[4] = true;         /* an active entry */
 
 /* ---- ghosts: nobody acts on them ---- */
-bool data[SEQUENCES];          /* committed */
+bool data[SEQUENCES];          /* committed: by its label, or by head if there are voids before it */
 byte void_count;               /* sequence numbers below head without data */
 bool killed[4];
 bool ended[2];
@@ -58,12 +58,22 @@ byte crashes, drops;
 bool S1_whole = true;
 bool S2_uncommitted = true;
 bool S2_committed = true;
+bool S2_once = true;           /* a number that has been committed is not begun again */
 bool S5_voids = true;
 bool I2_claim = true;
 bool I3_held = true;
 bool I6_totals = true;
 
 inline check(flag, condition) { flag = (condition); assert(flag) }
+
+#define number(s) (label[slot(s)] % 16)
+#define labelled(s, q) (label[slot(s)] == (s) + 1 + 16 * (q))
+/* The head of the first producer, or one more. */
+#ifdef SEED_LABELNOTCOUNTED
+#define counted_head head[0]
+#else
+#define counted_head (labelled(head[0], 0) -> head[0] + 1 : head[0])
+#endif
 
 #define MAY_DIE crashes < CRASHES -> crashes++; goto die
 /* s is about to be written: has its slot a sequence before it that c holds? */
@@ -93,7 +103,7 @@ T: atomic {
     :: p == 1 && killed[0]
     fi
   }
-T1: atomic { if :: MAY_DIE :: true -> head[p] = head[0]; s = head[0] fi }
+T1: atomic { if :: MAY_DIE :: true -> s = counted_head; head[p] = s fi }
 #ifdef SEED_LOWERCLAIM
 T1_claim: atomic { if :: MAY_DIE :: true -> claim[p] = s; claimed = s fi }
 #else
@@ -108,7 +118,7 @@ T1_totals: atomic {            /* of the two the one with the greatest position 
         voids = voids_of[c];
         c = position_of[c];
         do
-        :: c < s -> if :: label[slot(c)] != c + 1 -> voids++ :: else fi; c++
+        :: c < s -> if :: number(c) != c + 1 -> voids++ :: else fi; c++
         :: c >= s -> break
         od;
         position_of[2] = s; voids_of[2] = voids;
@@ -123,7 +133,7 @@ T3: atomic { c = 0 }
 T3: atomic {
     if
     :: MAY_DIE
-    :: c < claimed -> if :: label[slot(c)] == c + 1 -> label[slot(c)] = 0 :: else fi; c++; goto T3
+    :: c < claimed -> if :: labelled(c, 0) -> label[slot(c)] = 0 :: else fi; c++; goto T3
     :: c >= claimed -> c = 0
     fi
   }
@@ -202,7 +212,7 @@ P4_look: atomic {
     goto P4_look
 #endif
   }
-P5: atomic { if :: MAY_DIE :: true -> label[slot(s)] = 0 fi }
+P5: atomic { if :: MAY_DIE :: true -> check(S2_once, !data[s]); label[slot(s)] = 0 fi }
 P6: atomic {
     if
     :: MAY_DIE
@@ -220,7 +230,7 @@ P6_whole: atomic {
     fi
   }
 P7: atomic { if :: MAY_DIE :: true -> label_voids[slot(s)] = voids fi }
-P8: atomic { if :: MAY_DIE :: true -> label[slot(s)] = s + 1 fi }
+P8: atomic { if :: MAY_DIE :: true -> label[slot(s)] = s + 1 + 16 * p; if :: row == 0 -> data[s] = true :: else fi fi }
 P9: atomic {
     if
     :: MAY_DIE
@@ -266,7 +276,7 @@ H2: atomic {                   /* too late: a gap, and the hold moves on with it
 H2_valid: atomic { valid[p] = at + BATCH }
 R_label: atomic {              /* without a valid label it is a void */
     if
-    :: label[slot(at)] == at + 1 ->
+    :: number(at) == at + 1 ->
       check(S2_uncommitted, data[at]);
       check(S1_whole, whole[slot(at)] == at + 1)
     :: else -> check(S2_committed, !data[at])

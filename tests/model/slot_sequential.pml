@@ -42,7 +42,7 @@ byte role;                     /* the entry in role */
 bool vacant;
 byte head[2];
 byte claim[2];
-byte label[N];                 /* sequence + 1 */
+byte label[N];                 /* sequence + 1 + 16 * epoch, which is that of its only producer */
 byte whole[N];                 /* sequence + 1 whose payload is complete, 0: torn */
 byte cursor[4];
 #if CONSUMERS == 2
@@ -65,12 +65,14 @@ hidden byte value;
 /* ---- ghosts: nobody acts on them ---- */
 bool valid[4];                 /* past J4: what its position names has to stay */
 byte position[4];              /* how far it has read; `cursor` follows out of the store buffer */
+byte committed;                /* below it: labelled, by whomever */
 bool killed[4];
 bool ended[2];
 byte crashes, drops;
 
 /* ---- what must hold; named, so that pan's message tells which one did not ---- */
 bool S1_whole = true;
+bool S2_once = true;           /* a number that has been committed is not begun again */
 bool S3_hold_kept = true;
 bool I2_claim = true;
 bool I3_held = true;
@@ -81,6 +83,10 @@ inline check(flag, condition) { flag = (condition); assert(flag) }
 #define MAY_DIE crashes < CRASHES -> crashes++; goto die
 #define TIMEOUT crashes > 0    /* 10 ms. Before the first death nobody may need it: that would be a lost wake-up */
 
+#define number(s) (label[slot(s)] % 16)
+#define labelled(s, q) (label[slot(s)] == (s) + 1 + 16 * (q))
+/* The counted head of the entry q. */
+#define counted(q) (labelled(head[q], q) -> head[q] + 1 : head[q])
 #define names(c, s) (counts[c] && valid[c] && position[c] <= (s))
 #define over ((killed[0] || ended[0]) && (killed[1] || ended[1]))
 
@@ -94,7 +100,7 @@ inline write_oldest(q) {
     check(I3_held, value < N || (!names(2, value - N) && !names(3, value - N)));
     whole[slot(value)] = 0
   :: what == WHOLE -> whole[slot(value)] = value + 1
-  :: what == LABEL -> label[slot(value)] = value + 1
+  :: what == LABEL -> label[slot(value)] = value + 1 + 16 * q; committed = value + 1
   :: what == HEAD -> head[q] = value
   :: what == CURSOR -> cursor[q] = value
   :: what == TARGET_0 -> wr_target = 0
@@ -127,17 +133,21 @@ T: atomic {
     :: p == 1 && (killed[0] || vacant)
     fi
   }
-T1: atomic { if :: MAY_DIE :: true -> head[p] = head[0]; s = head[0]; lowest = s fi }
-#ifdef SEED_LOWERCLAIM
-T1_claim: atomic { if :: MAY_DIE :: true -> claim[p] = head[0]; claimed = claim[p] fi }
+#ifdef SEED_LABELNOTCOUNTED
+T1: atomic { if :: MAY_DIE :: true -> s = head[0]; head[p] = s; lowest = s fi }
 #else
-T1_claim: atomic { if :: MAY_DIE :: true -> claim[p] = (claim[0] > head[0] -> claim[0] : head[0]); claimed = claim[p] fi }
+T1: atomic { if :: MAY_DIE :: true -> s = counted(0); head[p] = s; lowest = s fi }  /* its words do not change any more */
+#endif
+#ifdef SEED_LOWERCLAIM
+T1_claim: atomic { if :: MAY_DIE :: true -> claim[p] = s; claimed = claim[p] fi }
+#else
+T1_claim: atomic { if :: MAY_DIE :: true -> claim[p] = (claim[0] > s -> claim[0] : s); claimed = claim[p] fi }
 #endif
 T2: atomic { if :: MAY_DIE :: true -> role = p; c = s fi }
 T3: atomic {
     if
     :: MAY_DIE
-    :: c < claimed -> if :: label[slot(c)] == c + 1 -> label[slot(c)] = 0 :: else fi; c++; goto T3
+    :: c < claimed -> if :: labelled(c, 0) -> label[slot(c)] = 0 :: else fi; c++; goto T3
     :: c >= claimed -> c = 0
     fi
   }
@@ -208,7 +218,7 @@ P2: atomic { if :: MAY_DIE :: STORE(CLAIM, s + BATCH); claimed = s + BATCH fi }
 #if !defined(SEED_STALEJOIN) && !defined(SEED_CLAIMLATE)
 P3: atomic { if :: moved[p] -> goto P1_joins :: !moved[p] fi }
 #endif
-P5: atomic { if :: MAY_DIE :: STORE(LABEL_0, s) fi }
+P5: atomic { if :: MAY_DIE :: STORE(LABEL_0, s); check(S2_once, s >= committed) fi }
 P6: atomic { if :: MAY_DIE :: STORE(HALF, s) fi }
 P6_whole: atomic {
     if
@@ -217,7 +227,7 @@ P6_whole: atomic {
     :: STORE(WHOLE, s)
     fi
   }
-P7: atomic { if :: MAY_DIE :: STORE(LABEL, s) fi }
+P8: atomic { if :: MAY_DIE :: STORE(LABEL, s) fi }
 P9: atomic { if :: MAY_DIE :: STORE(HEAD, s + 1); s++ fi }
 P10: atomic { if :: !rd_wait[2] && !rd_wait[3] -> goto P1 :: rd_wait[2] || rd_wait[3] fi }
 P10_exchange: atomic { if :: MAY_DIE :: true -> d_step { drain(p); rd_wait[2] = false; rd_wait[3] = false } fi }
@@ -241,10 +251,12 @@ J2_start: atomic {
     if
     :: position[p] = head[r]
 #ifdef OLDEST
-    :: position[p] = (claim[r] > N -> claim[r] - N : 0)
+    :: position[p] = (claim[r] > N -> claim[r] - N : 0); goto J2
 #endif
     fi
   }
+J2_label: atomic { if :: labelled(position[p], r) :: true -> goto J2 fi }    /* from its head on, or from its counted head */
+J2_role: atomic { if :: role == r -> position[p]++ :: role != r -> goto J1 fi }
 J2: atomic { if :: MAY_DIE :: true -> cursor[p] = position[p] fi }
 J2_active: atomic {
     if
@@ -285,17 +297,25 @@ R: atomic {
     :: position[p] < MESSAGES -> r = role
     fi
   }
-R_head: atomic { h = head[r]; if :: h <= position[p] -> goto R_park :: h > position[p] fi }
+R_head: atomic { h = head[r] }
+R_early: atomic {              /* by its label, or by head: what the head is meanwhile makes no difference to the first */
+    if
+    :: labelled(position[p], r)
+    :: h > position[p] -> goto R_label
+    :: h <= position[p] -> goto R_park
+    fi
+  }
+R_early_role: atomic { if :: role == r -> h = position[p] + 1 :: role != r -> goto R fi }
 R_label: atomic {
     check(S3_hold_kept, counts[p]);
-    check(I4_below_head, position[p] < head[role]);
-    check(S1_whole, label[slot(position[p])] == position[p] + 1 && whole[slot(position[p])] == position[p] + 1)
+    check(I4_below_head, position[p] < head[role] || (position[p] == head[role] && labelled(position[p], role)));
+    check(S1_whole, number(position[p]) == position[p] + 1 && whole[slot(position[p])] == position[p] + 1)
   }
 R_release: atomic {
     if
     :: MAY_DIE
     :: STORE(CURSOR, position[p] + 1);
-      check(S1_whole, label[slot(position[p])] == position[p] + 1 && whole[slot(position[p])] == position[p] + 1);
+      check(S1_whole, number(position[p]) == position[p] + 1 && whole[slot(position[p])] == position[p] + 1);
       position[p]++
     fi
   }
@@ -310,11 +330,13 @@ R_park_bit: atomic { if :: MAY_DIE :: true -> d_step { drain(p); rd_wait[p] = tr
   HEAVY(R_park)
 #endif
 R_park_look: atomic { if :: head[role] > position[p] -> goto R :: head[role] <= position[p] fi }
+R_park_label: atomic { if :: labelled(position[p], r) -> goto R :: true fi }  /* who goes by head only is woken, too */
 R_park_sleep: atomic {
     if
     :: MAY_DIE
     :: rd_rung[p] -> goto R
-    :: TIMEOUT -> if :: over -> goto leave :: !over && head[role] > position[p] -> goto R fi
+    :: TIMEOUT ->
+      if :: over -> goto leave :: !over && head[role] > position[p] -> goto R :: labelled(position[p], r) -> goto R fi
     fi
   }
 
