@@ -150,7 +150,8 @@ void Consumer::join(const ConsumerOptions& options, Deadline deadline) {
     HOLDFAST_STEP(slot, J3);
     see(block_->committed());
     const std::uint64_t claim = claim_in_role(role_seen_);  // J4
-    if (claim == no_sequence) {
+    // Who is breaking a producer has a head that may be lower than what counts already (K1), until it has settled.
+    if (claim == no_sequence || role::is_unsettled(role_seen_.word)) {
       if (deadline.passed())
         throw Error{std::make_error_code(std::errc::timed_out), "consume from", block_->path(),
                     "an operator's order to break its producer has been going on all the time",
@@ -279,6 +280,14 @@ bool Consumer::label_has_come() const noexcept {
   // E-label; then I4: that label counted when it was read. acquire: the second look is not before the first.
   return ring_.header(position_).label.load(std::memory_order_acquire) == slot_label::make(position_, epoch_) &&
          (shared_->role.load(std::memory_order_acquire) == role_ || HOLDFAST_MUTANT(slot, label_without_role));
+}
+
+/// One that comes alone. The line of `head`, which would have to come first, is not waited for.
+bool Consumer::take_labelled() noexcept {
+  if (!label_has_come()) return false;
+  readable_until_ = taken_until_ = position_ + 1;
+  HOLDFAST_STEP(slot, read);
+  return true;
 }
 
 bool Consumer::look_sequential(std::size_t at_most) {
@@ -411,26 +420,19 @@ AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
 
 /// Nothing is held; a member has looked once, in vain.
 AcquireStatus Consumer::acquire_later(const Patience& patience, std::size_t at_most) {
-  // The next message may be on its way: looked for tightly, and taken at once if that is for the hot path, for about as long as a
-  // round trip takes. Who waits for it by its label is spared the line of `head`, a third of the way here. What is there and not for
-  // the hot path needs a look.
+  // The next message may be on its way: looked for tightly, and taken at once if the hot path may take it, for about as long as a
+  // round trip takes. What is there and not for the hot path needs a look.
+  constexpr unsigned stream = 4;  // messages since it had to wait last
+  const bool in_stream = position_ - nothing_at_ >= stream;
   const bool by_hot_path = at_most == 1 && position_ < held_until_;
-  const bool by_label = by_hot_path && kind_ == EntryKind::sequential;
-  const auto take_labelled = [this] {
-    if (!label_has_come()) return false;
-    readable_until_ = taken_until_ = position_ + 1;
-    HOLDFAST_STEP(slot, read);
-    return true;
-  };
+  const bool by_label = by_hot_path && kind_ == EntryKind::sequential && !in_stream;
   const auto comes = [&] { return by_label ? take_labelled() : by_hot_path ? try_acquire() : may_have_some(); };
   bool come = comes();
   if (!come && !may_have_some() && !patience.deadline.passed()) {
     // In a stream several are on their way: who looks at once takes the line of `head` from a producer that has the next store to
     // it under way. Without this rest, up to a microsecond, producers on another L3 cache have half the rate. Where others want the
     // processor it is short, as all spinning.
-    constexpr unsigned stream = 4;  // messages since the last time
-    if (position_ - nothing_at_ >= stream)
-      for (unsigned i = 0; i < spins_; ++i) pause_briefly();
+    for (unsigned i = 0; in_stream && i < spins_; ++i) pause_briefly();
     nothing_at_ = position_;
     for (unsigned i = 0; i < 2 * spins_ && !come; ++i) {
       pause_briefly();

@@ -67,6 +67,7 @@ class Consumer final : public SlotReader, ForkAware {
   [[noreturn]] void fail_reclaimed() const;
 
   // One look each: true, and something is held; or nothing can be had now.
+  [[nodiscard]] bool take_labelled() noexcept;
   [[nodiscard]] bool look_sequential(std::size_t at_most);
   [[nodiscard]] bool look_overwritten(std::size_t at_most);
   [[nodiscard]] bool look_latest();
