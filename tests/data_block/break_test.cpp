@@ -269,6 +269,7 @@ TEST_F(BrokenProducer, StoppedBetweenLabelAndHeadHasCommitted) {
     auto tried = spawn({"ready", "wait"});
     if (!InstructionTracer{tried}.may_trace()) GTEST_SKIP() << "NOT TESTED: this machine does not permit to trace";
   }
+  constexpr long far = 1'000'000;  // instructions
   for (const std::string killed : {"nobody", "the first breaker at K2", "the first breaker at K4"}) {
     SCOPED_TRACE("killed: " + killed);
     auto victim =
@@ -279,7 +280,7 @@ TEST_F(BrokenProducer, StoppedBetweenLabelAndHeadHasCommitted) {
     const auto& entry = words.producer();
     const InstructionTracer tracer{victim};
     ASSERT_TRUE(tracer.run_to_begin()) << victim.report();
-    tracer.step(100'000, [&] { return holdfast::detail::slot_label::names(words.slot(4).label.load(), 4); });
+    tracer.step(far, [&] { return holdfast::detail::slot_label::names(words.slot(4).label.load(), 4); });
     ASSERT_EQ(entry.head, 4U);
     EXPECT_EQ(receive_all(reader), range(0, 5));
     EXPECT_EQ(reader.books().delivered, 5U);
@@ -287,19 +288,18 @@ TEST_F(BrokenProducer, StoppedBetweenLabelAndHeadHasCommitted) {
     if (killed == "nobody") {
       DataBlock::break_producer(name_);
     } else {
-      auto breaker = spawn({"ready", "wait", "begin", "break_producer", "end"});
-      const InstructionTracer breaking{breaker};
+      const std::vector<std::string> breaks{"attach latest next", "ready", "wait", "begin", "break_producer", "end"};
+      auto breaker = spawn(breaks), second = spawn(breaks);  // to attach takes most of the instructions
+      const InstructionTracer breaking{breaker}, going_on{second};
       ASSERT_TRUE(breaking.run_to_begin()) << breaker.report();
       const auto is_unsettled = [&] { return holdfast::detail::role::is_unsettled(words.shared().role); };
       const auto is_sealed = [&, open = entry.seal.load()] { return entry.seal != open; };
-      breaking.step(100'000, [&] { return killed == "the first breaker at K2" ? is_unsettled() : is_sealed(); });
+      breaking.step(far, [&] { return killed == "the first breaker at K2" ? is_unsettled() : is_sealed(); });
       ASSERT_TRUE(is_unsettled()) << breaker.report();
       ASSERT_EQ(is_sealed(), killed == "the first breaker at K4");
       breaker.kill();
-      auto second = spawn({"ready", "wait", "begin", "break_producer", "end"});
-      const InstructionTracer going_on{second};
       ASSERT_TRUE(going_on.run_to_begin()) << second.report();
-      going_on.step(100'000, [&, role = words.shared().role.load()] { return words.shared().role != role; });
+      going_on.step(far, [&, role = words.shared().role.load()] { return words.shared().role != role; });
       EXPECT_EQ(statistics().committed, 5U);
       expect_all_closed(statistics());
       second.kill();
