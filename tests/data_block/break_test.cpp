@@ -404,6 +404,8 @@ TEST_F(BrokenProducer, BooksThatAreReadOrEndBeforeTheBreakerHasSettledAddUp) {
     EXPECT_EQ(now.voids, before.voids);
     EXPECT_EQ(now.bytes, before.bytes);
     expect_all_closed(now);
+    EXPECT_EQ(code_of([&] { static_cast<void>(DataBlockConsumer::attach(name_, {}, 0ms)); }), std::errc::timed_out)
+        << "where it would begin is not settled";
     auto& leaving = almost_settled ? reader : early;
     const auto books = leaving.books();
     EXPECT_EQ(books, (Books{.committed = 25, .delivered = 17, .in_flight = 8}));
