@@ -321,6 +321,7 @@ TEST_F(BrokenProducer, StoppedBetweenLabelAndHeadHasCommitted) {
 TEST_F(BrokenProducer, ThatGoesOnDeliversNothingToWhoHasNotSeenTheBreakYet) {
   stop_a_producer({"acquire", "fill"});
   EXPECT_EQ(receive_all(*reader_), range(0, 5));
+  EXPECT_FALSE(reader_->acquire_consume_slot(1ms)) << "to wait for one that comes alone";
   DataBlock::break_producer(name_);
   resume();
   expect_says(*victim_, error_line(errc::reclaimed));
