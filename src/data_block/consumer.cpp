@@ -409,6 +409,17 @@ bool Consumer::take(std::size_t at_most) {
   return true;
 }
 
+/// Before it is said that there is nothing: what others may have been given by its label counts. Not in each look: it takes the line
+/// from a producer that is writing there.
+bool Consumer::take_last(std::size_t at_most) {
+  const struct Reset {
+    bool& flag;
+    ~Reset() { flag = false; }
+  } reset{counts_label_};
+  counts_label_ = true;
+  return take(at_most);
+}
+
 AcquireStatus Consumer::acquire(const Patience& patience, std::size_t at_most) {
   if (thread_ != &this_threads_address || holds() || at_most == 0 ||
       entry_->state.load(std::memory_order_acquire) != state_) [[unlikely]]
@@ -445,6 +456,7 @@ AcquireStatus Consumer::acquire_later(const Patience& patience, std::size_t at_m
   const auto ended = [&]() -> std::optional<AcquireStatus> {
     if (patience.stop != nullptr && patience.stop->stop_requested()) return AcquireStatus::stopped;
     if (!patience.deadline.passed()) return {};
+    if (take_last(at_most)) return AcquireStatus::ok;
     if (bridge_) bridge_->arm(std::max(role_seen_.head, position_));
     return is_removed() ? AcquireStatus::removed : AcquireStatus::timed_out;
   };
@@ -465,7 +477,8 @@ AcquireStatus Consumer::acquire_later(const Patience& patience, std::size_t at_m
                       std::min<std::chrono::nanoseconds>(longest_park, patience.deadline.remaining()));
     if (take(at_most)) return AcquireStatus::ok;
     if (std::chrono::steady_clock::now() - began >= longest_park) {
-      if (judge_members() && take(at_most)) return AcquireStatus::ok;
+      judge_members();
+      if (take_last(at_most)) return AcquireStatus::ok;
       if (entry_->state.load(std::memory_order_acquire) != state_) fail_reclaimed();
       if (is_removed()) return AcquireStatus::removed;
     }
@@ -530,10 +543,9 @@ void Consumer::adopt() {
 }
 
 bool Consumer::looks_readable() const {
-  if (kind_ != EntryKind::member)
-    return block_->role().head > position_ || (kind_ == EntryKind::sequential && label_has_come());
+  if (kind_ != EntryKind::member) return block_->committed().head > position_;
   return rest_count_ != 0 || block_->has_orphans(group_) ||
-         block_->role().head > group_word::next(block_->group(group_).word.load(std::memory_order_acquire));
+         block_->committed().head > group_word::next(block_->group(group_).word.load(std::memory_order_acquire));
 }
 
 int Consumer::event_descriptor() {

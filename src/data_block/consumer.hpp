@@ -74,10 +74,11 @@ class Consumer final : public SlotReader, ForkAware {
   [[nodiscard]] bool look_as_member(std::size_t at_most);
   [[nodiscard]] bool look(std::size_t at_most);
   [[nodiscard]] bool take(std::size_t at_most);
+  [[nodiscard]] bool take_last(std::size_t at_most);
   void check_acquire(std::size_t at_most);
   [[nodiscard]] AcquireStatus acquire_later(const Patience& patience, std::size_t at_most);
   [[nodiscard]] bool may_have_some() const noexcept;
-  void see_role() noexcept { see(block_->role()); }
+  void see_role() noexcept { see(counts_label_ ? block_->committed() : block_->role()); }
   void see(const Block::Role& role) noexcept;
   /// The next slot has been committed in the role that was seen, whatever `head` says yet (I4).
   [[nodiscard]] bool label_has_come() const noexcept;
@@ -142,6 +143,7 @@ class Consumer final : public SlotReader, ForkAware {
   std::unique_ptr<EventBridge> bridge_;
   bool forked_ = false;
   bool abandoned_ = false;
-  bool fences_ = true;  // the block's barrier mode
+  bool counts_label_ = false;  // what has been committed ends with a label, not with `head`
+  bool fences_ = true;         // the block's barrier mode
 };
 }  // namespace holdfast::detail

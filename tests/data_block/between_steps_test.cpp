@@ -68,33 +68,42 @@ class MetBetweenSteps : public Blocks {
 
 // Killed between label and head (P8, P9): the label has committed it.
 TEST_F(LeftBetweenSteps, AMessageThatHasItsLabelIsCommittedWithoutAHead) {
-  auto writer = spawn({"create 200 8 wait", "write 10", "acquire", "fill", "ready", "wait"});
-  keep();
-  auto reader = attach(), slow = attach();
-  auto display = attach_latest();
-  const BlockWords words{*keeper_};
-  writer.kill();
-  EXPECT_EQ(statistics().committed, 10U);
-  words.slot(10).length = length_of(10, default_size);
-  words.slot(10).voids = 0;
-  words.slot(10).label = slot_label::make(10, role::epoch(words.shared().role));
-  EXPECT_EQ(statistics().committed, 11U);
-  EXPECT_EQ(reader.books().in_flight, 1U);
-  EXPECT_EQ(receive_id(reader), 10U);
-  EXPECT_FALSE(reader.acquire_consume_slot(0ms));
-  expect_all_closed(statistics());
-  auto resumed = attach({.start = StartAt::id(11)}), late = attach({.start = StartAt::id(10)});
-  auto producer = DataBlockProducer::attach(name_, 0ms);
-  EXPECT_EQ(producer.outcome(), LockOutcome::owner_died);
-  EXPECT_EQ(producer.statistics().next, 11U);
-  EXPECT_EQ(send(producer), 11U);
-  EXPECT_EQ(receive_all(reader), range(11, 12));
-  EXPECT_EQ(receive_all(resumed), range(11, 12));
-  EXPECT_EQ(receive_all(slow), range(10, 12));
-  EXPECT_EQ(receive_all(late), range(10, 12));
-  EXPECT_EQ(receive_id(display), 11U);
-  EXPECT_EQ(statistics().voids, 0U);
-  expect_all_closed(statistics());
+  for (const std::string on_full : {"wait", "overwrite"}) {
+    SCOPED_TRACE(on_full);
+    auto writer = spawn({"create 200 8 " + on_full, "write 10", "acquire", "fill", "ready", "wait"});
+    keep();
+    auto reader = attach(), slow = attach(), waiting = attach();
+    auto display = attach_latest();
+    auto member = join("team", StartAt::next());
+    const BlockWords words{*keeper_};
+    writer.kill();
+    EXPECT_EQ(statistics().committed, 10U);
+    words.slot(10).length = length_of(10, default_size);
+    words.slot(10).voids = 0;
+    words.slot(10).label = slot_label::make(10, role::epoch(words.shared().role));
+    EXPECT_EQ(statistics().committed, 11U);
+    EXPECT_EQ(reader.books().in_flight, 1U);
+    EXPECT_EQ(receive_id(reader), 10U);
+    EXPECT_FALSE(reader.acquire_consume_slot(0ms));
+    EXPECT_EQ(receive_id(waiting), 10U) << "nobody will wake it";
+    EXPECT_EQ(receive_id(display, 0ms), 10U);
+    EXPECT_EQ(receive_id(member, 0ms), 10U);
+    expect_all_closed(statistics());
+    auto resumed = attach({.start = StartAt::id(11)}), late = attach({.start = StartAt::id(10)});
+    auto producer = DataBlockProducer::attach(name_, 0ms);
+    EXPECT_EQ(producer.outcome(), LockOutcome::owner_died);
+    EXPECT_EQ(producer.statistics().next, 11U);
+    EXPECT_EQ(send(producer), 11U);
+    EXPECT_EQ(receive_all(reader), range(11, 12));
+    EXPECT_EQ(receive_all(resumed), range(11, 12));
+    EXPECT_EQ(receive_all(slow), range(10, 12));
+    EXPECT_EQ(receive_all(late), range(10, 12));
+    EXPECT_EQ(receive_id(display), 11U);
+    EXPECT_EQ(receive_all(member), range(11, 12));
+    EXPECT_EQ(statistics().voids, 0U);
+    expect_all_closed(statistics());
+    keeper_.reset();
+  }
 }
 
 TEST_F(LeftBetweenSteps, AMessageThatHasItsLabelIsReadBeforeTheBlockIsToldToBeRemoved) {
