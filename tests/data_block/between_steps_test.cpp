@@ -72,11 +72,13 @@ TEST_F(LeftBetweenSteps, AMessageThatHasItsLabelIsCommittedWithoutAHead) {
     SCOPED_TRACE(on_full);
     auto writer = spawn({"create 200 8 " + on_full, "write 10", "acquire", "fill", "ready", "wait"});
     keep();
-    auto reader = attach(), slow = attach(), waiting = attach();
+    auto reader = attach(), slow = attach();
     auto display = attach_latest();
     auto member = join("team", StartAt::next());
+    auto asleep = spawn({"attach latest next", "ready", "take", "wait"});
     const BlockWords words{*keeper_};
     writer.kill();
+    expect_asleep(asleep);
     EXPECT_EQ(statistics().committed, 10U);
     words.slot(10).length = length_of(10, default_size);
     words.slot(10).voids = 0;
@@ -85,7 +87,8 @@ TEST_F(LeftBetweenSteps, AMessageThatHasItsLabelIsCommittedWithoutAHead) {
     EXPECT_EQ(reader.books().in_flight, 1U);
     EXPECT_EQ(receive_id(reader), 10U);
     EXPECT_FALSE(reader.acquire_consume_slot(0ms));
-    EXPECT_EQ(receive_id(waiting), 10U) << "nobody will wake it";
+    expect_says(asleep, "got 10\n");  // it looks after 10 ms: nobody wakes it
+    asleep.kill();
     EXPECT_EQ(receive_id(display, 0ms), 10U);
     EXPECT_EQ(receive_id(member, 0ms), 10U);
     expect_all_closed(statistics());
