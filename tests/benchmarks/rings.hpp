@@ -121,6 +121,60 @@ struct LabelledRing {
   };
 };
 
+/// The labelled ring, read as several receivers may share it: each message is named by who wants it, taken by a compare-and-swap
+/// of the number that comes next, and let go afterwards: the least that gives each message to one of them and tells which ones a
+/// dead one had. The sender looks at both words. Here there is one receiver, and nobody dies.
+struct SharedOutRing {
+  struct Page {
+    alignas(128) std::atomic<std::uint64_t> head;
+    alignas(128) std::atomic<std::uint64_t> taken;  // below it, every message has been taken
+    alignas(128) std::atomic<std::uint64_t> named;  // the one that the receiver wants, or has; none
+  };
+  static constexpr std::uint64_t none = ~std::uint64_t{0};
+  using End = RingEnd<Page>;
+  using Label = LabelledRing::Label;
+  class Sender : End {
+   public:
+    Sender(const Place& place, const Shape& shape) : End{place, LabelledRing::with_label(shape)} {}
+    template <class Write>
+    void send(Write write) {
+      while (is_full()) {
+        others_ = page_->taken.load(std::memory_order_acquire);
+        others_ = std::min(others_, page_->named.load(std::memory_order_acquire));
+        // Each look takes the lines that the receiver writes for every message.
+        for (int pauses = 32; is_full() && pauses != 0; --pauses) pause_briefly();
+      }
+      const auto bytes = slot(next_);
+      LabelledRing::label(bytes).store(0, std::memory_order_release);
+      write(bytes.subspan(sizeof(Label)));
+      LabelledRing::label(bytes).store(++next_, std::memory_order_release);
+      page_->head.store(next_, std::memory_order_release);
+    }
+  };
+  class Receiver : End {
+   public:
+    Receiver(const Place& place, const Shape& shape, std::size_t) : End{place, LabelledRing::with_label(shape)} {
+      page_->named.store(none);
+    }
+    template <class Read>
+    void receive(Read read) {
+      do {
+        next_ = page_->taken.load(std::memory_order_acquire);
+        while (next_ == others_) {
+          others_ = page_->head.load(std::memory_order_acquire);
+          if (next_ == others_) pause_briefly();
+        }
+        page_->named.store(next_, std::memory_order_release);
+      } while (!page_->taken.compare_exchange_strong(next_, next_ + 1, std::memory_order_seq_cst));
+      const auto bytes = slot(next_);
+      if (LabelledRing::label(bytes).load(std::memory_order_relaxed) != next_ + 1)
+        throw std::runtime_error{"a label is wrong"};
+      read(bytes.subspan(sizeof(Label)));
+      page_->named.store(none, std::memory_order_release);
+    }
+  };
+};
+
 /// A ring for several receivers, each with a cursor: the limit of fan-out. With more processes than processors, who waits
 /// has to give way.
 struct BroadcastRing {

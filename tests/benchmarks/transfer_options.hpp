@@ -34,7 +34,7 @@ inline const std::vector<std::string> experiment_names = {"system-calls", "trans
                                                           "fan-out",      "more-consumers", "recovery"};
 
 inline std::vector<std::string> usual_transports() {
-  std::vector<std::string> all{limit, "labelled_ring"};
+  std::vector<std::string> all{limit, "labelled_ring", "shared_out_ring"};
   all.insert(all.end(), our_ways.begin(), our_ways.end());
   all.insert(all.end(), peers.begin(), peers.end());
   return all;

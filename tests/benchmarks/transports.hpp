@@ -435,6 +435,7 @@ auto with_transport(std::string_view kind, Run run) {
   using enum Reading;
   if (kind == "spsc_ring") return run(std::type_identity<SpscRing>{});
   if (kind == "labelled_ring") return run(std::type_identity<LabelledRing>{});
+  if (kind == "shared_out_ring") return run(std::type_identity<SharedOutRing>{});
   if (kind == "data_block" || kind == "data_block_display") return run(std::type_identity<DataBlockTransport<>>{});
   if (kind == "data_block_refuse") return run(std::type_identity<DataBlockTransport<refuse>>{});
   if (kind == "data_block_overwrite") return run(std::type_identity<DataBlockTransport<overwrite_oldest>>{});
