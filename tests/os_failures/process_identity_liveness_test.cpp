@@ -15,7 +15,8 @@ const Steps without_pidfd{"no_pidfd"};
 /// The letter in /proc/<pid>/stat.
 char state_of(std::int64_t pid) {
   std::ifstream file{"/proc/" + std::to_string(pid) + "/stat"};
-  const std::string text{std::istreambuf_iterator<char>{file}, {}};
+  std::string text;
+  std::getline(file, text);  // not std::istreambuf_iterator, which throws if the process is reaped just then
   const auto name_end = text.rfind(')');
   return name_end == std::string::npos ? '-' : text.at(name_end + 2);
 }

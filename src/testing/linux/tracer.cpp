@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <fstream>
 #include <utility>
 
 #include <elf.h>
@@ -22,6 +21,8 @@
 
 #include <fmt/format.h>
 #include <holdfast/error.hpp>
+
+#include "file_contents.hpp"
 
 namespace holdfast::harness {
 namespace {
@@ -106,8 +107,7 @@ bool only_reads(std::uint64_t call) {
 
 /// Or stopped.
 bool is_asleep(std::int64_t pid) {
-  std::ifstream stat{fmt::format("/proc/{}/stat", pid)};
-  const std::string text{std::istreambuf_iterator<char>{stat}, {}};
+  const auto text = contents_of_file(fmt::format("/proc/{}/stat", pid));
   const auto name_end = text.rfind(") ");
   return name_end != std::string::npos && text.find_first_of("STt", name_end + 2) == name_end + 2;
 }

@@ -7,8 +7,6 @@
 #include <csignal>
 #include <cstring>
 #include <ctime>
-#include <fstream>
-#include <iterator>
 #include <sstream>
 
 #include <fcntl.h>
@@ -24,6 +22,7 @@
 #include <holdfast/platform/descriptor.hpp>
 #include <holdfast/platform/process.hpp>
 
+#include "file_contents.hpp"
 #include "testing/channel.hpp"
 #include "text.hpp"
 
@@ -249,11 +248,6 @@ class SignalsBlocked {
   sigset_t before_{};
 };
 
-std::string contents(const std::string& file) {
-  std::ifstream in{file};
-  return {std::istreambuf_iterator<char>{in}, {}};
-}
-
 /// proc(5), /proc/<pid>/stat: what follows the program's name in parentheses, from field 3 on.
 std::vector<std::string> stat_fields(const std::string& text) {
   std::vector<std::string> fields;
@@ -266,7 +260,7 @@ std::vector<std::string> stat_fields(const std::string& text) {
 
 bool has_executed(pid_t pid) {
   constexpr unsigned long forked_and_not_executed = 0x40;  // PF_FORKNOEXEC
-  const auto fields = stat_fields(contents(fmt::format("/proc/{}/stat", pid)));
+  const auto fields = stat_fields(contents_of_file(fmt::format("/proc/{}/stat", pid)));
   constexpr std::size_t flags = 9 - 3;
   return fields.size() > flags && (std::stoul(fields[flags]) & forked_and_not_executed) == 0;
 }
@@ -436,8 +430,8 @@ struct WorkerProcess::Impl {
     int count = 0;
     for (const auto& task : std::filesystem::directory_iterator{fmt::format("/proc/{}/task", pid), ignored}) {
       if (++count > most) return result + "  thread ...\n";
-      const auto fields = stat_fields(contents((task.path() / "stat").string()));
-      auto place = contents((task.path() / "wchan").string());
+      const auto fields = stat_fields(contents_of_file((task.path() / "stat").string()));
+      auto place = contents_of_file((task.path() / "wchan").string());
       if (place == "0") place.clear();
       result += fmt::format("  thread {}: state {}{}{}\n", task.path().filename().string(),
                             fields.empty() ? "?" : fields.front(), place.empty() ? "" : ", waits in ", place);

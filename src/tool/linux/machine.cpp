@@ -2,7 +2,6 @@
 
 #include <cstdlib>
 #include <ctime>
-#include <fstream>
 #include <iterator>
 #include <sstream>
 #include <string_view>
@@ -18,16 +17,12 @@
 #include <fmt/format.h>
 #include <holdfast/platform/directory.hpp>
 
+#include "file_contents.hpp"
 #include "text.hpp"
 
 namespace holdfast::tool {
 namespace {
 namespace fs = std::filesystem;
-
-std::string contents(const std::string& file) {
-  std::ifstream in{file};
-  return {std::istreambuf_iterator<char>{in}, {}};
-}
 
 std::vector<std::string> words(const std::string& line) {
   std::istringstream in{line};
@@ -37,10 +32,10 @@ std::vector<std::string> words(const std::string& line) {
 /// By the number of the mount, which is exact also where one directory is mounted on another: proc(5), mountinfo.
 std::string file_system_of(int directory) {
   std::string mount;
-  std::istringstream information{contents(fmt::format("/proc/self/fdinfo/{}", directory))};
+  std::istringstream information{contents_of_file(fmt::format("/proc/self/fdinfo/{}", directory))};
   for (std::string line; std::getline(information, line);)
     if (const auto fields = words(line); fields.size() == 2 && fields[0] == "mnt_id:") mount = fields[1];
-  std::istringstream mounts{contents("/proc/self/mountinfo")};
+  std::istringstream mounts{contents_of_file("/proc/self/mountinfo")};
   for (std::string line; std::getline(mounts, line);) {
     const auto fields = words(line);
     if (fields.empty() || fields[0] != mount) continue;
@@ -90,7 +85,7 @@ std::chrono::nanoseconds thread_cpu_time() noexcept {
 }
 
 bool is_asleep(std::int64_t pid) {
-  const auto stat = contents(fmt::format("/proc/{}/stat", pid));  // pid (program) state ...
+  const auto stat = contents_of_file(fmt::format("/proc/{}/stat", pid));  // pid (program) state ...
   const auto close = stat.rfind(')');
   return close != std::string::npos && close + 2 < stat.size() && stat[close + 2] == 'S';
 }
